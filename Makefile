@@ -1,0 +1,88 @@
+# Everything a developer, a reviewer or CI runs is a target here; `make help` lists them.
+
+VENV   ?= .venv
+PYTHON ?= python3
+BIN    := $(VENV)/bin
+UV_PIN := uv==0.13.9
+
+# uv does not read pip's settings: hand on folders of local wheels.
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+
+RUNTIME := $(VENV)/.installed-runtime
+DEV     := $(VENV)/.installed-dev
+
+# Installs into the virtual environment: with uv when it is there, else with its pip.
+define install
+	@if [ -x $(BIN)/uv ]; then $(BIN)/uv pip install --quiet --python $(BIN)/python $(1); \
+	else $(BIN)/python -m pip install --quiet $(1); fi
+endef
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format bench up docs lock
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(DEV)  ## Create .venv with the locked requirements and the development tools
+
+demo: $(RUNTIME)  ## Compress the sample slide in the real service and show it (ONCE=1: then stop)
+	@$(BIN)/python -m adaslide_api.demo $(if $(ONCE),--once)
+
+test: $(DEV)  ## Run every test (T="tests/unit -k grid" for some)
+	$(BIN)/python -m pytest $(T)
+
+check: $(DEV)  ## Formatting, lint, types, import contracts, spelling
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/typos
+
+format: $(DEV)  ## Format the code and apply safe fixes
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(RUNTIME)  ## Run the benchmarks; results go to benchmarks/results
+	@mkdir -p benchmarks/results
+	@set -e; for script in benchmarks/*.py; do \
+		result=benchmarks/results/$$(basename $$script .py).json; \
+		echo "$$script -> $$result"; $(BIN)/python $$script --out $$result; done
+
+up:  ## Build the image and start the service with Docker Compose
+	docker compose up --build
+
+docs: $(DEV)  ## Build the documentation into site/, strictly
+	$(BIN)/mkdocs build --strict
+
+lock: $(BIN)/python  ## Resolve pyproject.toml anew into the lock files
+	printf '%s\n' $(BUILD) | $(BIN)/uv pip compile --quiet $(LOCK_OPTIONS) --extra api --extra worker \
+		pyproject.toml - -o requirements.lock
+	printf '%s\n' $(BUILD) | $(BIN)/uv pip compile --quiet $(LOCK_OPTIONS) --extra api --extra worker --extra dev \
+		-c requirements.lock pyproject.toml - -o requirements-dev.lock
+
+# The build backend (as in pyproject) is locked too: an install fetches nothing unpinned.
+BUILD := 'hatchling>=1.27' 'editables>=0.5'
+# One lock for every platform and Python; no index or host is written into it.
+LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --upgrade \
+	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock"
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "AdaSlide needs Python 3.11 or newer, and '$(PYTHON)' is not; try: make PYTHON=python3.11 ..."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
+		echo "'$(PYTHON)' has no venv module; on Debian: apt-get install python3-venv"; exit 1; }
+	@echo "creating $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(UV_PIN) \
+		|| echo "no uv to be had: pip will install, more slowly"
+
+$(RUNTIME): requirements.lock pyproject.toml | $(BIN)/python
+	@echo "installing the runtime requirements"
+	$(call install,-r requirements.lock)
+	$(call install,--no-deps --no-build-isolation --editable .)
+	@touch $@
+
+$(DEV): requirements-dev.lock $(RUNTIME)
+	@echo "installing the development tools"
+	$(call install,-r requirements-dev.lock)
+	@touch $@

@@ -1,0 +1,1 @@
+"""Thin HTTP edge over the pipeline."""

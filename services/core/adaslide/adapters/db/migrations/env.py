@@ -1,0 +1,15 @@
+"""Run by Alembic, with the engine that `adaslide.adapters.db.migrate` hands it."""
+
+from adaslide.adapters.db.tables import Base
+from alembic import context
+
+engine = context.config.attributes["engine"]
+with engine.connect() as connection:
+    context.configure(
+        connection=connection,
+        target_metadata=Base.metadata,
+        render_as_batch=connection.dialect.name == "sqlite",
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+    connection.commit()

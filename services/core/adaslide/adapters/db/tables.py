@@ -1,0 +1,131 @@
+"""The tables. Queries stand in the repositories, changes of shape in ``migrations/versions``."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, Float, ForeignKey, Index, Integer, String, text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+ID = String(26)
+UNFINISHED = "state IN ('queued', 'running', 'verifying', 'cancelling')"
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC datetime, also on SQLite, which keeps no zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.replace(tzinfo=UTC) if value.tzinfo is None else value
+
+
+class Base(DeclarativeBase):
+    """Common registry of the tables."""
+
+    type_annotation_map = {datetime: UtcDateTime(), dict[str, Any]: JSON(none_as_null=True)}  # noqa: RUF012 (SQLAlchemy's own form)
+
+
+class SlideRow(Base):
+    """A registered slide; ``alias`` is the caller's own name for it."""
+
+    __tablename__ = "slides"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True)
+    alias: Mapped[str | None] = mapped_column(String(128), unique=True)
+    source: Mapped[str] = mapped_column(String(4096))
+    staged: Mapped[bool]
+    facts: Mapped[dict[str, Any]]
+    sha256: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime]
+
+
+class JobRow(Base):
+    """A job and where it stands. ``request_digest`` is the same for the same work."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        Index(
+            "one_unfinished_job_per_request",
+            "slide_id",
+            "request_digest",
+            unique=True,
+            sqlite_where=text(UNFINISHED),
+            postgresql_where=text(UNFINISHED),
+        ),
+        Index("jobs_by_state", "state"),
+    )
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True)
+    slide_id: Mapped[str] = mapped_column(ForeignKey("slides.id"), index=True)
+    package_id: Mapped[str] = mapped_column(ID, unique=True)
+    request: Mapped[dict[str, Any]]
+    request_digest: Mapped[str] = mapped_column(String(64))
+    state: Mapped[str] = mapped_column(String(16))
+    done: Mapped[int] = mapped_column(Integer, default=0)
+    total: Mapped[int] = mapped_column(Integer, default=0)
+    attempts: Mapped[int] = mapped_column(Integer, default=0)
+    problem: Mapped[dict[str, Any] | None]
+    seconds: Mapped[float] = mapped_column(Float, default=0.0)
+    peak_rss_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class ShardRow(Base):
+    """One shard of a planned job: the unit of retry."""
+
+    __tablename__ = "shards"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    row: Mapped[int] = mapped_column(primary_key=True)
+    col: Mapped[int] = mapped_column(primary_key=True)
+    patches: Mapped[int]
+    done: Mapped[int] = mapped_column(Integer, default=0)
+    finished: Mapped[bool] = mapped_column(default=False)
+    attempts: Mapped[int] = mapped_column(Integer, default=0)
+
+
+class PackageRow(Base):
+    """A finished package."""
+
+    __tablename__ = "packages"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True)
+    slide_id: Mapped[str] = mapped_column(ForeignKey("slides.id"), index=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), unique=True)
+    request: Mapped[dict[str, Any]]
+    request_digest: Mapped[str] = mapped_column(String(64))
+    totals: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
+
+
+class JobEventRow(Base):
+    """The log of a job. Rows are added, never changed and never removed."""
+
+    __tablename__ = "job_events"
+    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012 (SQLAlchemy's own form)
+
+    id: Mapped[int] = mapped_column(
+        BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True
+    )
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), index=True)
+    at: Mapped[datetime]
+    kind: Mapped[str] = mapped_column(String(16))
+    data: Mapped[dict[str, Any]]
+
+
+class IdempotencyKeyRow(Base):
+    """The job that an ``Idempotency-Key`` made. ``key`` is a digest of the caller's."""
+
+    __tablename__ = "idempotency_keys"
+
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(String(64))
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
+    created_at: Mapped[datetime]

@@ -1,0 +1,81 @@
+"""A whole slide made small, from the nearest larger level, in bounded memory."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from adaslide.domain.errors import SlideCorrupt
+from adaslide.domain.geometry import Region, Size
+from adaslide.domain.pixels import Pixels
+from adaslide.domain.slide import SourceLevel
+
+UNREADABLE_GREY = 128
+"""Stands where the source cannot be read: far from any glass, so that nothing takes it for background."""
+
+_BLOCK_SIDE = 2048
+
+
+def thumbnail(
+    levels: Sequence[SourceLevel], read: Callable[[Region, int], Pixels], max_side: int
+) -> Pixels:
+    """The slide, its longer side ``max_side`` px, or as large as it is if that is less.
+
+    Averages whole pixels, block by block. A block that raises `SlideCorrupt` is `UNREADABLE_GREY`;
+    the error is raised when no block can be read.
+    """
+    if max_side < 1:
+        raise ValueError(f"a thumbnail of {max_side} px")
+    level = max(
+        (i for i, one in enumerate(levels) if i == 0 or _longer(one.size) >= max_side),
+        key=lambda i: levels[i].downsample,
+    )
+    size = levels[level].size
+    factor = max(1, _longer(size) // max_side)
+    shrunk = size.shrunk(factor)
+    small: Pixels = np.full((shrunk.height, shrunk.width, 3), UNREADABLE_GREY, np.uint8)
+    step = max(1, _BLOCK_SIDE // factor)
+    whole = Region(0, 0, size.width, size.height)
+    error: SlideCorrupt | None = None
+    readable = False
+    for top in range(0, shrunk.height, step):
+        for left in range(0, shrunk.width, step):
+            block_side = step * factor
+            region = Region(left * factor, top * factor, block_side, block_side).intersection(whole)
+            assert region is not None
+            try:
+                block = reduce(read(region, level), factor)
+            except SlideCorrupt as corrupt:
+                error = corrupt
+                continue
+            readable = True
+            small[top : top + block.shape[0], left : left + block.shape[1]] = block
+    if error is not None and not readable:
+        raise error
+    longer = _longer(shrunk)
+    if longer <= max_side:
+        return small
+    target = Size(
+        max(1, round(shrunk.width * max_side / longer)), max(1, round(shrunk.height * max_side / longer))
+    )
+    return np.asarray(Image.fromarray(small).resize((target.width, target.height), Image.Resampling.BOX))
+
+
+def reduce(pixels: Pixels, factor: int) -> Pixels:
+    """Means of ``factor`` x ``factor`` px; at the right and lower edge, of the pixels there are."""
+    if factor == 1:
+        return pixels
+    height, width = pixels.shape[:2]
+    down, across = -height % factor, -width % factor
+    if down or across:
+        pixels = np.pad(pixels, ((0, down), (0, across), (0, 0)), mode="edge")
+    rows, cols = pixels.shape[0] // factor, pixels.shape[1] // factor
+    # Columns first, in the smallest type that holds the sum: this is the hot loop of large slides.
+    sums: npt.NDArray[np.uint32] = pixels.reshape(rows, factor, cols, factor, 3).sum(axis=(1, 3), dtype=np.uint32)
+    area = factor * factor
+    return ((sums + area // 2) // area).astype(np.uint8)
+
+
+def _longer(size: Size) -> int:
+    return max(size.width, size.height)

@@ -1,0 +1,266 @@
+"""The command line (interfaces.md). Exit codes: 0 ok, 2 usage, 3 bad input, 4 integrity, 5 unavailable."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from adaslide.domain.errors import AdaSlideError, Conflict, InputError, NotFound, PackageError, Unavailable
+from adaslide.domain.geometry import Region
+from adaslide.domain.profile import PROFILES
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+console = Console(stderr=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+PackagePath = Annotated[
+    Path, typer.Argument(metavar="PKG.zarr", help="A package made by `adaslide compress`.")
+]
+
+EXIT_USAGE, EXIT_INPUT, EXIT_INTEGRITY, EXIT_UNAVAILABLE = 2, 3, 4, 5
+_EXIT_CODES: tuple[tuple[type[AdaSlideError], int], ...] = (
+    (InputError, EXIT_INPUT),
+    (NotFound, EXIT_INPUT),
+    (Conflict, EXIT_INPUT),
+    (PackageError, EXIT_INTEGRITY),
+    (Unavailable, EXIT_UNAVAILABLE),
+)
+
+
+def main() -> NoReturn:
+    """The entry point: runs a command and turns errors of the tree into exit codes."""
+    try:
+        app()
+    except AdaSlideError as error:
+        console.print(f"[red]{error.code}[/red] {error.message}", highlight=False)
+        sys.exit(next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), 1))
+    sys.exit(0)
+
+
+def _print(data: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(data, indent=2, allow_nan=False) + "\n")
+
+
+@contextmanager
+def _progress(label: str) -> Iterator[Any]:
+    columns = (
+        TextColumn(label),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("patches"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(label, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@app.command()
+def compress(
+    slide: Annotated[Path, typer.Argument(help="A slide that OpenSlide reads.")],
+    out: Annotated[Path, typer.Option("--out", help="The package folder to make.")],
+    profile: Annotated[str, typer.Option("--profile", help="archive, exact or paper.")] = "archive",
+    lambda_: Annotated[
+        float | None, typer.Option("--lambda", help="The paper's weight of lost information (profile paper).")
+    ] = None,
+    dice_floor: Annotated[
+        float | None, typer.Option("--dice-floor", help="Least Dice of every patch.")
+    ] = None,
+    mpp: Annotated[float | None, typer.Option("--mpp", help="Micrometres per pixel of level 0.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Compress SLIDE into a package: every patch measured, none below the floor."""
+    from adaslide import wiring
+
+    with _progress("compressing") as advance:
+        totals = wiring.compress(
+            slide, out, profile=profile, lambda_=lambda_, dice_floor=dice_floor, mpp=mpp, progress=advance
+        )
+    if as_json:
+        _print(totals)
+    else:
+        _show(totals)
+
+
+@app.command()
+def inspect(package: PackagePath, as_json: Json = False) -> None:
+    """Sizes, ratios, patches per rung, fidelity and provenance of a package."""
+    from adaslide import wiring
+    from adaslide.pipeline.inspect import inspect as inspect_package
+
+    facts = inspect_package(wiring.open_package(package))
+    if as_json:
+        _print(facts)
+    else:
+        _show(facts)
+
+
+@app.command()
+def verify(
+    package: PackagePath,
+    against: Annotated[
+        Path | None, typer.Option("--against", help="The slide: measure every patch against it again.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Decode every patch again from the store; exit 4 when a promise is broken."""
+    from adaslide import wiring
+
+    report = wiring.verify_package(package, against)
+    if as_json:
+        _print(report.as_dict())
+    elif report.ok:
+        console.print(
+            f"[green]ok[/green] {report.patches} patches, {report.remeasured} remeasured, 0 violations"
+        )
+    else:
+        for problem in report.problems:
+            console.print(f"[red]broken[/red] {problem}")
+        for row, col in report.below_floor:
+            console.print(f"[red]below the floor[/red] patch {row}, {col}")
+    if not report.ok:
+        sys.exit(EXIT_INTEGRITY)
+
+
+def _region(text: str) -> Region:
+    try:
+        x, y, width, height = (int(part) for part in text.split(","))
+        return Region(x, y, width, height)
+    except ValueError:
+        raise typer.BadParameter("a region is X,Y,W,H in pixels") from None
+
+
+@app.command()
+def restore(
+    package: PackagePath,
+    out: Annotated[Path, typer.Option("--out", help=".tif, .png or .npy; a .tif with --original.")],
+    region: Annotated[str | None, typer.Option("--region", help="X,Y,W,H in pixels of the level.")] = None,
+    level: Annotated[int, typer.Option("--level", help="Downsample 2^N: 0 is full resolution.")] = 0,
+    original: Annotated[
+        bool, typer.Option("--original", help="Give back the source's own tiles (all patches exact).")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Write restored pixels, or the source's own tiles, to a file."""
+    from adaslide import wiring
+
+    result = wiring.restore(
+        package, out, region=_region(region) if region else None, level=level, original=original
+    )
+    if as_json:
+        _print(result)
+    else:
+        console.print(f"wrote {result['bytes']:,} bytes as {result['format']}", highlight=False)
+
+
+@app.command("map")
+def map_(
+    package: PackagePath,
+    layer: Annotated[str, typer.Option("--layer", help="rung, p_compress, dice, ssim, ...")],
+    out: Annotated[Path, typer.Option("--out", help="The PNG file to write.")],
+) -> None:
+    """Draw the decision map or a fidelity map as a picture."""
+    from adaslide import wiring
+
+    wiring.draw_map(package, layer, out)
+
+
+@app.command()
+def report(
+    package: PackagePath,
+    out: Annotated[Path, typer.Option("--out", help="The HTML file to write.")],
+    against: Annotated[
+        Path | None, typer.Option("--against", help="The slide: shows patches before and after.")
+    ] = None,
+) -> None:
+    """Write one self-contained page about a package."""
+    from adaslide import wiring
+
+    wiring.write_report(package, out, against)
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+) -> None:
+    """Run the service: API, worker, database and folder in one process."""
+    from adaslide_api.main import serve as run
+
+    from adaslide.settings import load_settings
+
+    run(load_settings(host=host, port=port))
+
+
+@app.command()
+def profiles(as_json: Json = False) -> None:
+    """The profiles of this build: ladder and floors."""
+    rows = {
+        profile.id: {
+            "ladder": [spec.name for spec in profile.ladder] + ["exact or lossless"],
+            "floors": profile.floors.as_dict(),
+            "margin": profile.floors.margin,
+            "background": profile.allow_background,
+        }
+        for profile in PROFILES.values()
+    }
+    if as_json:
+        _print(rows)
+        return
+    table = Table("profile", "ladder, cheapest first", "floors")
+    for name, row in rows.items():
+        floors = ", ".join(f"{k} {v:g}" for k, v in row["floors"].items() if v) or "none: nothing is lost"
+        table.add_row(name, " ".join(row["ladder"]), floors)
+    Console().print(table)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Check that this installation can do its work; exit 5 when it cannot."""
+    from adaslide.diagnosis import diagnose
+
+    checks = diagnose()
+    if as_json:
+        _print({"checks": [asdict(check) for check in checks], "ok": all(check.ok for check in checks)})
+    else:
+        for check in checks:
+            console.print(
+                f"{'[green]ok[/green]  ' if check.ok else '[red]fail[/red]'} {check.name}: {check.detail}"
+            )
+    if not all(check.ok for check in checks):
+        sys.exit(EXIT_UNAVAILABLE)
+
+
+def _show(totals: dict[str, Any]) -> None:
+    out = Console()
+    table = Table(show_header=False, box=None, pad_edge=False)
+    share = totals["ratio_source"]
+    table.add_row("package", f"{totals['package_bytes']:,} bytes, {share:.1%} of the source file")
+    if totals["ratio_tiles"] is not None:
+        table.add_row(
+            "", f"{totals['ratio_tiles']:.1%} of the source's {totals['source_tile_bytes']:,} tile bytes"
+        )
+    patches = totals["patches"]
+    rungs = ", ".join(f"{count} {name}" for name, count in patches["by_rung"].items())
+    table.add_row("patches", f"{patches['total']}: {rungs}")
+    for metric in ("dice", "dice_window_min", "ssim"):
+        row, floor = totals["fidelity"][metric], totals["floor"][metric]
+        if row["n"]:
+            text = f"mean {row['mean']:.3f}, 5th percentile {row['p5']:.3f}, least {row['min']:.3f} (floor {floor:g})"
+            table.add_row(metric, text)
+    table.add_row("below a floor", str(totals["violations"]))
+    if patches["corrupt"]:
+        table.add_row("damaged in the source", f"{patches['corrupt']}, kept as they stand")
+    out.print(table, highlight=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""The one lazy resolver that a Zarr codec can reach: Zarr builds codecs itself, without injection.
+
+Everything else is handed what it needs by a ``wiring`` module.
+"""
+
+from functools import cache
+
+from adaslide.domain.errors import UnsupportedVersion
+from adaslide.domain.pixels import Pixels
+from adaslide.domain.rung import Rung
+from adaslide.package.envelope import Envelope
+from adaslide.ports.rungs import RungCodec
+
+
+@cache
+def rung_codecs() -> dict[Rung, RungCodec]:
+    """The rungs this installation can encode and decode. Imports the image libraries once."""
+    from adaslide.adapters.rungs import background, exact, image_codec
+
+    image = image_codec.ImageRung()
+    return {
+        Rung.BACKGROUND: background.BackgroundRung(),
+        Rung.EXACT: exact.ExactRung(),
+        Rung.LOSSLESS: image,
+        Rung.FINE: image,
+        Rung.X2: image,
+        Rung.X4: image,
+        Rung.PAPER_KEEP: image,
+        Rung.PAPER_COMPRESS: image,
+    }
+
+
+def codec_for(rung: Rung) -> RungCodec:
+    """Raises `UnsupportedVersion` for a rung this build cannot decode."""
+    try:
+        return rung_codecs()[rung]
+    except KeyError:
+        raise UnsupportedVersion(f"this build cannot decode rung {rung.label!r}") from None
+
+
+def decode_payload(payload: bytes, patch: int) -> Pixels:
+    """(patch, patch, 3) pixels of one payload, restored. Raises `PackageError`."""
+    return codec_for(Envelope.unpack(payload).rung).decode(payload, patch)
+
+
+def preview_payload(payload: bytes, patch: int, factor: int) -> Pixels:
+    """(patch / factor, patch / factor, 3) pixels, factor 2 or 4, without a restorer's net."""
+    return codec_for(Envelope.unpack(payload).rung).preview(payload, patch, factor)

@@ -1,0 +1,42 @@
+"""What became of one patch: the row of facts behind ``decision/`` and ``quality/``."""
+
+from dataclasses import dataclass
+from enum import IntFlag
+
+from adaslide.domain.fidelity import Fidelity
+from adaslide.domain.geometry import PatchIndex
+from adaslide.domain.rung import Rung
+
+
+class PatchFlag(IntFlag):
+    """Bits of ``decision/flags``. Stable."""
+
+    NONE = 0
+    CORRUPT = 1
+    """The source could not be read here; its bytes are kept as they stand."""
+    DEMOTED = 2
+    """Moved to a safer rung than was proposed, because a floor was not held."""
+    PROMOTED = 4
+    """Moved to a cheaper rung than was proposed, because the floors allowed it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PatchOutcome:
+    """The chosen rung of one patch, its payload and what was measured.
+
+    ``payload`` is the envelope's bytes, empty for an absent chunk (background at the fill value).
+    ``pixels_crc32c`` is the CRC-32C of the restored patch, (p, p, 3) uint8 in C order: it proves that
+    what is served is what was measured.
+    ``source_bytes`` are the source's encoded tiles under this patch, 0 where it has none.
+    """
+
+    index: PatchIndex
+    rung: Rung
+    quality: int
+    p_compress: float
+    flags: PatchFlag
+    fidelity: Fidelity
+    payload: bytes
+    pixels_crc32c: int
+    measurements: int
+    source_bytes: int

@@ -1,0 +1,124 @@
+"""Everything that can go wrong, as one tree.
+
+::
+
+    AdaSlideError
+    ├── InputError                 what the caller gave cannot be used          (exit 3)
+    │   ├── SlideUnsupported       not a slide this build can read
+    │   ├── SlideCorrupt           a slide, but damaged, crashing or hanging its reader
+    │   ├── MissingMpp             micrometres per pixel unknown and not supplied
+    │   ├── SlideTooLarge          over the limits that keep a service alive
+    │   ├── RegionOutOfRange       a region, level or tile outside the slide
+    │   └── ProfileInvalid         no such profile, or settings it does not allow
+    ├── NotFound                   no such slide, job or package
+    ├── Conflict                   the request contradicts what is already there
+    ├── PackageError               a package that does not keep its promise     (exit 4)
+    │   ├── ChecksumMismatch       stored bytes are not the bytes that were written
+    │   ├── UnsupportedVersion     written by a newer version, or by something else
+    │   └── QualityBelowFloor      a patch is below the floor its package promises
+    ├── ModelError
+    │   ├── WeightsMissing         a payload names weights that are not installed
+    │   └── DigestMismatch         weights whose sha256 is not the one named
+    └── Unavailable                try again later (retryable)                  (exit 5)
+        ├── StoreUnavailable
+        ├── BrokerUnavailable
+        └── RestoreTimeout
+
+``code`` is stable and public (it ends the problem type's URI); ``retryable`` says whether the
+same call may succeed later. Messages carry no patient data: never a path, a label or a
+property's value of the slide.
+"""
+
+from typing import ClassVar
+
+
+class AdaSlideError(Exception):
+    """Base of every error raised on purpose."""
+
+    code: ClassVar[str] = "internal"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class InputError(AdaSlideError, ValueError):
+    code = "invalid-input"
+
+
+class SlideUnsupported(InputError):
+    code = "unsupported-format"
+
+
+class SlideCorrupt(InputError):
+    code = "corrupt-slide"
+
+
+class MissingMpp(InputError):
+    code = "missing-mpp"
+
+
+class SlideTooLarge(InputError):
+    code = "slide-too-large"
+
+
+class RegionOutOfRange(InputError):
+    code = "region-out-of-range"
+
+
+class ProfileInvalid(InputError):
+    code = "profile-invalid"
+
+
+class NotFound(AdaSlideError, LookupError):
+    code = "not-found"
+
+
+class Conflict(AdaSlideError):
+    code = "conflict"
+
+
+class PackageError(AdaSlideError):
+    code = "package-error"
+
+
+class ChecksumMismatch(PackageError):
+    code = "checksum-mismatch"
+
+
+class UnsupportedVersion(PackageError):
+    code = "unsupported-version"
+
+
+class QualityBelowFloor(PackageError):
+    code = "quality-below-floor"
+
+
+class ModelError(AdaSlideError):
+    code = "model-error"
+
+
+class WeightsMissing(ModelError):
+    code = "weights-missing"
+
+
+class DigestMismatch(ModelError):
+    code = "digest-mismatch"
+
+
+class Unavailable(AdaSlideError):
+    code = "unavailable"
+    retryable = True
+
+
+class StoreUnavailable(Unavailable):
+    code = "store-unavailable"
+
+
+class BrokerUnavailable(Unavailable):
+    code = "broker-unavailable"
+
+
+class RestoreTimeout(Unavailable):
+    code = "restore-timeout"

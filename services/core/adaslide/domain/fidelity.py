@@ -1,0 +1,59 @@
+"""What was measured of a patch, and the floors it must hold."""
+
+from dataclasses import asdict, dataclass, fields
+
+METRICS = ("dice", "dice_window_min", "ssim", "psnr", "delta_e", "max_error")
+"""Names of the arrays in ``quality/``, in the order of `Fidelity`."""
+
+PSNR_IDENTICAL = 99.0
+"""Stored for identical pixels: infinity has no JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fidelity:
+    """Restored pixels against the original's, over the patch's valid pixels.
+
+    ``dice``: smoothed Dice of the judge's two nuclei masks; ``dice_window_min``: the same in the
+    worst 128 px window that holds nuclei; ``ssim``: of luma; ``psnr``: dB; ``delta_e``: mean CIE76;
+    ``max_error``: greatest difference of a sample, grey levels.
+    """
+
+    dice: float
+    dice_window_min: float
+    ssim: float
+    psnr: float
+    delta_e: float
+    max_error: float
+
+    def as_dict(self) -> dict[str, float]:
+        return asdict(self)
+
+
+IDENTICAL = Fidelity(1.0, 1.0, 1.0, PSNR_IDENTICAL, 0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Floors:
+    """The least a lossy patch must reach. ``margin`` is added while searching, so that another
+    runtime's last digits cannot carry a patch below the promise."""
+
+    dice: float = 0.0
+    dice_window_min: float = 0.0
+    ssim: float = 0.0
+    margin: float = 0.005
+
+    def held_by(self, fidelity: Fidelity, *, margin: bool = False) -> bool:
+        return not self.violated_by(fidelity, margin=margin)
+
+    def violated_by(self, fidelity: Fidelity, *, margin: bool = False) -> tuple[str, ...]:
+        """Names of the floors that ``fidelity`` is below."""
+        extra = self.margin if margin else 0.0
+        return tuple(
+            name
+            for name, floor in self.as_dict().items()
+            if floor > 0 and getattr(fidelity, name) < min(floor + extra, 1.0)
+        )
+
+    def as_dict(self) -> dict[str, float]:
+        """The floors by metric, without the margin."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "margin"}

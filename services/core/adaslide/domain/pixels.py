@@ -1,0 +1,30 @@
+"""The array types that travel between the parts, and the one way to shrink them."""
+
+import numpy as np
+import numpy.typing as npt
+
+Pixels = npt.NDArray[np.uint8]
+"""(height, width, 3) uint8, RGB in the slide's own colour space (the ICC profile travels apart)."""
+
+Mask = npt.NDArray[np.bool_]
+"""(height, width) bool."""
+
+
+def shrink(pixels: Pixels, factor: int) -> Pixels:
+    """The mean over ``factor`` x ``factor`` blocks, rounded half up; sides must divide evenly.
+
+    The one degradation of low-resolution rungs, previews and overviews (and, later, of training).
+    """
+    if factor == 1:
+        return pixels
+    height, width, channels = pixels.shape
+    blocks = pixels.reshape(height // factor, factor, width // factor, factor, channels)
+    total = blocks.sum(axis=(1, 3), dtype=np.uint32)
+    area = factor * factor
+    return ((total + area // 2) // area).astype(np.uint8)
+
+
+def pad_to(pixels: Pixels, height: int, width: int) -> Pixels:
+    """``pixels`` with its last row and column repeated up to (height, width)."""
+    missing = (0, height - pixels.shape[0]), (0, width - pixels.shape[1]), (0, 0)
+    return np.pad(pixels, missing, mode="edge") if any(m[1] for m in missing) else pixels

@@ -1,0 +1,83 @@
+"""Profiles: named, versioned policies. A package names the one it was made with."""
+
+from dataclasses import dataclass, replace
+
+from adaslide.domain.errors import ProfileInvalid
+from adaslide.domain.fidelity import Floors
+from adaslide.domain.rung import Codec, RestorerKind, Rung, RungSpec
+
+PAPER_TAU = 0.6
+"""The paper's quality threshold on Dice below which Compress is punished (Methods, Eq. 4)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A policy: the ladder, cheapest rung first, and the floors every lossy patch must hold.
+
+    The last resort (exact, or lossless where the source has no usable JPEG tiles) stands in no
+    ladder: it always follows the ladder's last rung. ``allow_background`` False keeps glass too.
+    """
+
+    name: str
+    version: int
+    ladder: tuple[RungSpec, ...]
+    floors: Floors
+    allow_background: bool = True
+    lambda_: float = 0.5
+
+    @property
+    def id(self) -> str:
+        return f"{self.name}@{self.version}"
+
+    def with_floors(self, *, dice: float | None = None) -> "Profile":
+        """The profile with another Dice floor; raises `ProfileInvalid` outside [0, 1)."""
+        if dice is None:
+            return self
+        if not 0.0 <= dice < 1.0:
+            raise ProfileInvalid(f"the Dice floor is in [0, 1), not {dice}")
+        return replace(self, floors=replace(self.floors, dice=dice))
+
+    def with_lambda(self, lambda_: float | None) -> "Profile":
+        """The profile with another lambda; raises `ProfileInvalid` outside [0, 1]."""
+        if lambda_ is None:
+            return self
+        if not 0.0 <= lambda_ <= 1.0:
+            raise ProfileInvalid(f"lambda is in [0, 1], not {lambda_}")
+        return replace(self, lambda_=lambda_)
+
+
+def _avif(rung: Rung, scale: int, quality: int) -> RungSpec:
+    restorer = RestorerKind.NONE if scale == 1 else RestorerKind.BICUBIC
+    return RungSpec(rung, Codec.AVIF, scale, quality, speed=6, restorer=restorer)
+
+
+PROFILES: dict[str, Profile] = {
+    "archive": Profile(
+        "archive",
+        1,
+        (
+            *(_avif(Rung.X4, 4, q) for q in (30, 45, 60)),
+            *(_avif(Rung.FINE, 1, q) for q in (12, 16, 20, 25, 30, 35, 40, 50, 60)),
+        ),
+        Floors(dice=0.85, dice_window_min=0.60, ssim=0.70),
+    ),
+    "exact": Profile("exact", 1, (), Floors(), allow_background=False),
+    "paper": Profile(
+        "paper",
+        1,
+        (
+            RungSpec(Rung.PAPER_COMPRESS, Codec.PNG, 4, restorer=RestorerKind.BICUBIC),
+            RungSpec(Rung.PAPER_KEEP, Codec.JPEG, 1, 75),
+        ),
+        Floors(dice=PAPER_TAU, margin=0.0),
+    ),
+}
+
+
+def profile_named(name: str) -> Profile:
+    """The profile called ``name`` or ``name@version``; raises `ProfileInvalid`."""
+    base, _, version = name.partition("@")
+    profile = PROFILES.get(base)
+    if profile is None or (version and version != str(profile.version)):
+        raise ProfileInvalid(f"no profile {name!r}; there are {', '.join(p.id for p in PROFILES.values())}")
+    return profile

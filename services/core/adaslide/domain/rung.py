@@ -1,0 +1,89 @@
+"""Rungs: the ways in which one patch can be kept (architecture section 3)."""
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+
+class Rung(IntEnum):
+    """Stable ids: they stand in every payload and in ``decision/rung``. Never renumber."""
+
+    BACKGROUND = 0
+    EXACT = 1
+    FINE = 2
+    X2 = 3
+    X4 = 4
+    LATENT = 5
+    LOSSLESS = 6
+    PAPER_KEEP = 7
+    PAPER_COMPRESS = 8
+
+    @property
+    def label(self) -> str:
+        """The name users see: ``fine``, ``x4``, ``paper-keep``."""
+        return self.name.lower().replace("_", "-")
+
+
+class Provenance(StrEnum):
+    """Where served pixels come from (header ``X-AdaSlide-Provenance``)."""
+
+    ORIGINAL = "original"
+    LOSSLESS = "lossless"
+    LOSSY = "lossy"
+    RESTORED = "restored"
+    PREVIEW = "preview"
+    BACKGROUND = "background"
+    MIXED = "mixed"
+
+
+PROVENANCE: dict[Rung, Provenance] = {
+    Rung.BACKGROUND: Provenance.BACKGROUND,
+    Rung.EXACT: Provenance.ORIGINAL,
+    Rung.LOSSLESS: Provenance.LOSSLESS,
+    Rung.FINE: Provenance.LOSSY,
+    Rung.PAPER_KEEP: Provenance.LOSSY,
+    Rung.X2: Provenance.RESTORED,
+    Rung.X4: Provenance.RESTORED,
+    Rung.LATENT: Provenance.RESTORED,
+    Rung.PAPER_COMPRESS: Provenance.RESTORED,
+}
+
+
+class Codec(IntEnum):
+    """Image codecs a payload may hold. Stable ids, see docs/package-format.md."""
+
+    AVIF = 1
+    JPEGXL = 2
+    JPEG = 3
+    PNG = 4
+
+
+class RestorerKind(IntEnum):
+    """What turns a low-resolution payload back to full size. Stable ids."""
+
+    NONE = 0
+    BICUBIC = 1
+    WEIGHTS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class RungSpec:
+    """One entry of a profile's ladder: a rung with its settings.
+
+    ``scale`` is 1, 2 or 4; ``quality`` is the codec's own 0-100 scale; ``speed`` is the encoder's
+    effort (AVIF: 0 slow - 10 fast).
+    """
+
+    rung: Rung
+    codec: Codec | None = None
+    scale: int = 1
+    quality: int = 0
+    speed: int = 6
+    restorer: RestorerKind = RestorerKind.NONE
+
+    @property
+    def name(self) -> str:
+        return f"{self.rung.label}-q{self.quality}" if self.quality else self.rung.label
+
+
+LOSSLESS_RUNGS = frozenset({Rung.EXACT, Rung.LOSSLESS})
+RESTORED_RUNGS = frozenset(r for r, p in PROVENANCE.items() if p is Provenance.RESTORED)

@@ -1,0 +1,147 @@
+"""One shard: read its patches, encode them in parallel, write one object and one sidecar.
+
+The unit of retry: running it twice writes the same two keys again and harms nothing.
+"""
+
+import io
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
+
+import numpy as np
+
+from adaslide.domain.errors import SlideCorrupt
+from adaslide.domain.fidelity import METRICS
+from adaslide.domain.geometry import SHARD_PATCHES, PatchGrid, PatchIndex, ShardIndex
+from adaslide.domain.pixels import Pixels, pad_to
+from adaslide.package.records import DECISION_DTYPES, PatchMaps
+from adaslide.package.writer import write_shard
+from adaslide.pipeline.encode_patch import OVERVIEW_FACTOR, EncodedPatch, PatchEncoder, PatchInput
+from adaslide.pipeline.plan import CompressionPlan
+from adaslide.ports.objects import PutObject
+from adaslide.ports.rungs import PatchSource
+from adaslide.ports.slides import EncodedTile, SlideReader, SourceTiles
+
+IN_FLIGHT = 8
+"""Patches read ahead of the encoders: bounds memory whatever the number of workers' speed."""
+
+
+def sidecar_key(shard: ShardIndex) -> str:
+    """Where a shard's facts wait for `finalize`, in the job's scratch."""
+    return f"shards/{shard.row}_{shard.col}.npz"
+
+
+def compress_shard(
+    plan: CompressionPlan,
+    shard: ShardIndex,
+    reader: SlideReader,
+    encoder: PatchEncoder,
+    executor: Executor,
+    package: PutObject,
+    scratch: PutObject,
+    *,
+    progress: Callable[[int], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> bool:
+    """Writes the shard's object into ``package`` and its sidecar into ``scratch``.
+
+    ``progress`` is told how many more patches are done. Returns False, having written nothing, when
+    ``cancelled`` says so between patches. Raises what reading and storing raise.
+    """
+    grid = plan.grid
+    block = plan.patch // OVERVIEW_FACTOR
+    maps = PatchMaps.empty(SHARD_PATCHES, SHARD_PATCHES)
+    overview = np.full((SHARD_PATCHES * block, SHARD_PATCHES * block, 3), plan.fill, np.uint8)
+    payloads: dict[PatchIndex, bytes] = {}
+    for encoded in _encoded(plan, shard, reader, encoder, executor):
+        row = encoded.outcome.index.row - shard.row * SHARD_PATCHES
+        col = encoded.outcome.index.col - shard.col * SHARD_PATCHES
+        maps.record(row, col, encoded.outcome)
+        overview[row * block : (row + 1) * block, col * block : (col + 1) * block] = encoded.overview
+        payloads[encoded.outcome.index] = encoded.outcome.payload
+        if progress:
+            progress(1)
+        if cancelled and cancelled():
+            return False
+    write_shard(package, 0, shard, payloads)
+    rows = min(SHARD_PATCHES, grid.rows - shard.row * SHARD_PATCHES)
+    cols = min(SHARD_PATCHES, grid.cols - shard.col * SHARD_PATCHES)
+    scratch.put(
+        sidecar_key(shard), _sidecar(maps.corner(rows, cols), overview[: rows * block, : cols * block])
+    )
+    return True
+
+
+def _encoded(
+    plan: CompressionPlan, shard: ShardIndex, reader: SlideReader, encoder: PatchEncoder, executor: Executor
+) -> Iterator[EncodedPatch]:
+    waiting: deque[Future[EncodedPatch]] = deque()
+    try:
+        for index in plan.grid.patches_of(shard):
+            on_tissue = bool(plan.tissue[index.row, index.col] > 0)
+            patch = read_patch(reader, plan.grid, index, on_tissue=on_tissue)
+            waiting.append(executor.submit(encoder.encode, patch))
+            if len(waiting) >= IN_FLIGHT:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+def read_patch(
+    reader: SlideReader, grid: PatchGrid, index: PatchIndex, *, on_tissue: bool = True
+) -> PatchInput:
+    """The patch's pixels, edge replicated, and the source tiles under it.
+
+    A patch that cannot be read is no error here: its bytes may still be kept.
+    """
+    region, side = grid.region(index), grid.patch
+    tiles = _tiles(reader, side, index)
+    pixels: Pixels
+    try:
+        pixels, readable = pad_to(reader.read(region), side, side), True
+    except SlideCorrupt:
+        pixels, readable = np.zeros((side, side, 3), np.uint8), False
+    return PatchInput(
+        index,
+        PatchSource(pixels, region.width, region.height, tiles, side // len(tiles) if tiles else 0),
+        readable,
+        on_tissue,
+        source_bytes=sum(len(tile.data) for row in tiles for tile in row if tile),
+    )
+
+
+def _tiles(reader: SlideReader, patch: int, index: PatchIndex) -> tuple[tuple[EncodedTile | None, ...], ...]:
+    layout = reader.facts.tiles
+    if layout is None or patch % layout.tile or not isinstance(reader, SourceTiles):
+        return ()
+    side = patch // layout.tile
+    top, left = index.row * side, index.col * side
+    try:
+        return tuple(
+            tuple(
+                reader.tile(row, col) if row < layout.rows and col < layout.cols else None
+                for col in range(left, left + side)
+            )
+            for row in range(top, top + side)
+        )
+    except SlideCorrupt:
+        return ()
+
+
+def _sidecar(maps: PatchMaps, overview: Pixels) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, overview=overview, **maps.decision, **maps.quality)
+    return buffer.getvalue()
+
+
+def read_sidecar(data: bytes) -> tuple[PatchMaps, Pixels]:
+    """What `compress_shard` left: the shard's maps and its part of the x16 overview."""
+    with np.load(io.BytesIO(data), allow_pickle=False) as stored:
+        maps = PatchMaps(
+            {name: stored[name] for name in DECISION_DTYPES},
+            {name: stored[name] for name in METRICS},
+        )
+        return maps, stored["overview"]

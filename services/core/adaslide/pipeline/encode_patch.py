@@ -1,0 +1,160 @@
+"""One patch: propose, encode, restore, measure, and keep the cheapest rung that holds every floor."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import nan
+
+import google_crc32c
+import numpy as np
+
+from adaslide.domain.decision import PatchFlag, PatchOutcome
+from adaslide.domain.errors import SlideCorrupt
+from adaslide.domain.fidelity import IDENTICAL, Fidelity
+from adaslide.domain.geometry import PatchIndex
+from adaslide.domain.pixels import Pixels, shrink
+from adaslide.domain.profile import Profile
+from adaslide.domain.rung import Codec, Rung, RungSpec
+from adaslide.pipeline.measure import Measurer
+from adaslide.pipeline.tissue import is_constant
+from adaslide.ports.agent import Agent
+from adaslide.ports.rungs import PatchSource, RungCodec, TileCodec
+from adaslide.ports.segmenter import Segmenter
+
+EXACT = RungSpec(Rung.EXACT)
+LOSSLESS = RungSpec(Rung.LOSSLESS, Codec.JPEGXL)
+BACKGROUND = RungSpec(Rung.BACKGROUND)
+OVERVIEW_FACTOR = 16
+"""The first stored overview's downsample (architecture section 4)."""
+FILL_TOLERANCE = 3
+"""Glass within this many grey levels of the array's fill value is no chunk at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class PatchInput:
+    """One patch as read. Where it is not ``readable``, ``source.pixels`` mean nothing."""
+
+    index: PatchIndex
+    source: PatchSource
+    readable: bool
+    on_tissue: bool
+    source_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedPatch:
+    """The outcome, and the patch's share of the x16 overview, (p / 16, p / 16, 3), of the original."""
+
+    outcome: PatchOutcome
+    overview: Pixels
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    spec: RungSpec
+    payload: bytes
+    pixels: Pixels
+    fidelity: Fidelity
+
+
+@dataclass(frozen=True, slots=True)
+class PatchEncoder:
+    """Encodes patches under one profile. Picklable: worker processes are sent one."""
+
+    profile: Profile
+    patch: int
+    mpp: float
+    fill: int
+    codecs: Mapping[Rung, RungCodec]
+    exact: TileCodec
+    judge: Segmenter
+    agent: Agent
+
+    def encode(self, patch: PatchInput) -> EncodedPatch:
+        """Raises `SlideCorrupt` when the patch can neither be read nor kept as it stands."""
+        source = patch.source
+        exact = self._exact(source) if source.tiles else None
+        if exact and not (patch.readable and self.exact.is_sound(source)):
+            kept = replace(exact, fidelity=Fidelity(*(nan,) * 6))
+            return self._result(patch, kept, PatchFlag.CORRUPT, nan, 0)
+        if not patch.readable:
+            raise SlideCorrupt("a part of the slide can be neither read nor kept as it stands")
+        valid = source.pixels[: source.valid_height, : source.valid_width]
+        if exact and not np.array_equal(exact.pixels[: source.valid_height, : source.valid_width], valid):
+            exact = None  # sound, but not what the reader shows: its pixels are kept instead
+        measurer = Measurer(valid, self.mpp, self.judge)
+        if self.profile.allow_background and not patch.on_tissue and is_constant(valid, self.fill):
+            return self._result(patch, self._background(source, measurer), PatchFlag.NONE, nan, 0)
+        proposed, p_compress = self.agent.propose([valid], self.profile)[0]
+        chosen, place, count = self._search(source, measurer, proposed)
+        if exact and (chosen is None or len(exact.payload) <= len(chosen.payload)):
+            chosen, place = exact, len(self.profile.ladder)
+        flags = PatchFlag.NONE
+        if place != proposed:
+            flags = PatchFlag.DEMOTED if place > proposed else PatchFlag.PROMOTED
+        kept = chosen or self._lossless(source)
+        return self._result(patch, kept, flags, nan if p_compress is None else p_compress, count)
+
+    def _search(
+        self, source: PatchSource, measurer: Measurer, proposed: int
+    ) -> tuple[_Candidate | None, int, int]:
+        """Bisection for the cheapest rung that holds the floors: (candidate, its place, measurements).
+
+        Dice is not strictly monotone in quality, so that bisection can miss the cheapest rung by one
+        place; never a floor, since only a measured candidate is returned. None: no rung holds them.
+        """
+        ladder = self.profile.ladder
+        best: _Candidate | None = None
+        fails, holds, count = -1, len(ladder), 0
+        probe = min(proposed, len(ladder) - 1)
+        while holds - fails > 1:
+            candidate = self._candidate(source, measurer, ladder[probe])
+            count += 1
+            if self.profile.floors.held_by(candidate.fidelity, margin=True):
+                best, holds = candidate, probe
+            else:
+                fails = probe
+            probe = (holds + fails) // 2
+        return best, holds, count
+
+    def _candidate(self, source: PatchSource, measurer: Measurer, spec: RungSpec) -> _Candidate:
+        codec = self.codecs[spec.rung]
+        payload = codec.encode(source, spec)
+        pixels = codec.decode(payload, self.patch)
+        valid = pixels[: source.valid_height, : source.valid_width]
+        return _Candidate(spec, payload, pixels, measurer.measure(valid))
+
+    def _background(self, source: PatchSource, measurer: Measurer) -> _Candidate:
+        """Glass holds no nuclei to judge and no structure to compare: only the colour is measured."""
+        codec = self.codecs[Rung.BACKGROUND]
+        payload = codec.encode(source, BACKGROUND)
+        pixels = codec.decode(payload, self.patch)
+        if np.abs(pixels[0, 0].astype(int) - self.fill).max() <= FILL_TOLERANCE:
+            payload, pixels = b"", np.full_like(pixels, self.fill)
+        colour = measurer.measure_colour(pixels[: source.valid_height, : source.valid_width])
+        return _Candidate(BACKGROUND, payload, pixels, Fidelity(nan, nan, nan, *colour))
+
+    def _exact(self, source: PatchSource) -> _Candidate:
+        payload = self.exact.encode(source, EXACT)
+        return _Candidate(EXACT, payload, self.exact.decode(payload, self.patch), IDENTICAL)
+
+    def _lossless(self, source: PatchSource) -> _Candidate:
+        payload = self.codecs[Rung.LOSSLESS].encode(source, LOSSLESS)
+        return _Candidate(LOSSLESS, payload, source.pixels, IDENTICAL)
+
+    def _result(
+        self, patch: PatchInput, kept: _Candidate, flags: PatchFlag, p_compress: float, count: int
+    ) -> EncodedPatch:
+        outcome = PatchOutcome(
+            index=patch.index,
+            rung=kept.spec.rung,
+            quality=kept.spec.quality,
+            p_compress=p_compress,
+            flags=flags,
+            fidelity=kept.fidelity,
+            payload=kept.payload,
+            pixels_crc32c=google_crc32c.value(kept.pixels.tobytes()),
+            measurements=count,
+            source_bytes=patch.source_bytes,
+        )
+        seen = patch.source.pixels if patch.readable else kept.pixels
+        return EncodedPatch(outcome, shrink(seen, OVERVIEW_FACTOR))

@@ -1,0 +1,205 @@
+"""The last step: overviews, maps and metadata, a full read-back, and only then the root document."""
+
+import hashlib
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from adaslide.domain.errors import ChecksumMismatch, QualityBelowFloor
+from adaslide.domain.geometry import SHARD_PATCHES, PatchGrid, PatchIndex, ShardIndex
+from adaslide.domain.pixels import Pixels, pad_to, shrink
+from adaslide.domain.rung import Codec, Rung, RungSpec
+from adaslide.package.layout import OVERVIEW_STEP, ROOT_KEY, compact_json, levels_of
+from adaslide.package.reader import PackageReader
+from adaslide.package.records import PatchMaps
+from adaslide.package.writer import write_icc, write_level, write_maps, write_root
+from adaslide.pipeline.check_patch import PatchChecker
+from adaslide.pipeline.compress_shard import read_sidecar, sidecar_key
+from adaslide.pipeline.encode_patch import OVERVIEW_FACTOR
+from adaslide.pipeline.plan import CompressionPlan
+from adaslide.pipeline.totals import totals_of
+from adaslide.ports.objects import ObjectStore, ReadStore
+from adaslide.ports.rungs import PatchSource
+
+OVERVIEW = RungSpec(Rung.FINE, Codec.AVIF, 1, 60, speed=6)
+LIBRARIES = ("imagecodecs", "simplejpeg", "pillow", "numpy", "scikit-image", "openslide-bin")
+
+
+class _Unpublished:
+    """``store`` as it will be, the root document held back: what is not verified is not visible."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        self.root = b""
+
+    def put(self, key: str, data: bytes) -> None:
+        if key != ROOT_KEY:
+            raise ValueError("only the root is written once everything else is")
+        self.root = data
+
+    def get(self, key: str) -> bytes:
+        return self.root if key == ROOT_KEY else self._store.get(key)
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        return self._store.get_range(key, start, length)
+
+    def size(self, key: str) -> int | None:
+        return self._store.size(key)
+
+    def list(self, prefix: str = "") -> Iterator[tuple[str, int]]:
+        return ((key, size) for key, size in self._store.list(prefix) if key != ROOT_KEY)
+
+    def delete(self, key: str) -> None:
+        self._store.delete(key)
+
+
+def finalize(
+    plan: CompressionPlan,
+    package: ObjectStore,
+    scratch: ReadStore,
+    checker: PatchChecker,
+    executor: Executor,
+    *,
+    seconds: float,
+    peak_rss_bytes: int,
+) -> dict[str, Any]:
+    """Makes the shards in ``package`` a package, and returns its totals (JSON of ``compress``).
+
+    Everything is read back through the store and decoded by ``executor``'s processes; the root document
+    is written last. ``seconds``: what the shards took. Raises `PackageError` when the store does not
+    give back what was written, `QualityBelowFloor` rather than publish a patch below its floor.
+    """
+    maps, overview = _collected(plan, scratch)
+    _write_overviews(plan, package, overview, checker)
+    write_level(package, levels_of(plan.facts.size, plan.patch)[0], plan.patch, plan.fill)
+    write_maps(package, maps)
+    if plan.facts.icc:
+        write_icc(package, plan.facts.icc)
+    draft = _Unpublished(package)
+    totals = _write_root(plan, draft, maps, checker, seconds=seconds, peak_rss_bytes=peak_rss_bytes)
+    if totals["violations"]:
+        raise QualityBelowFloor(f"{totals['violations']} patches are below a floor of {plan.profile.id}")
+    _read_back(draft, maps, checker, executor)
+    package.put(ROOT_KEY, draft.root)
+    return totals
+
+
+def _collected(plan: CompressionPlan, scratch: ReadStore) -> tuple[PatchMaps, Pixels]:
+    grid = plan.grid
+    block = plan.patch // OVERVIEW_FACTOR
+    maps = PatchMaps.empty(grid.rows, grid.cols)
+    overview = np.empty((grid.rows * block, grid.cols * block, 3), np.uint8)
+    for shard in grid.shards():
+        part, pixels = read_sidecar(scratch.get(sidecar_key(shard)))
+        top, left = shard.row * SHARD_PATCHES, shard.col * SHARD_PATCHES
+        maps.paste(top, left, part)
+        y, x = top * block, left * block
+        overview[y : y + pixels.shape[0], x : x + pixels.shape[1]] = pixels
+    size = plan.facts.size.shrunk(OVERVIEW_FACTOR)
+    return maps, overview[: size.height, : size.width]
+
+
+def _write_overviews(
+    plan: CompressionPlan, package: ObjectStore, overview: Pixels, checker: PatchChecker
+) -> None:
+    for level in levels_of(plan.facts.size, plan.patch)[1:]:
+        grid = PatchGrid(level.size, plan.patch)
+        payloads: dict[PatchIndex, bytes] = {}
+        for index in (index for shard in grid.shards() for index in grid.patches_of(shard)):
+            region = grid.region(index)
+            pixels = overview[region.y : region.bottom, region.x : region.right]
+            source = PatchSource(pad_to(pixels, plan.patch, plan.patch), region.width, region.height)
+            payloads[index] = checker.codecs[Rung.FINE].encode(source, OVERVIEW)
+        write_level(package, level, plan.patch, plan.fill, payloads)
+        height, width = (-(-side // OVERVIEW_STEP) * OVERVIEW_STEP for side in overview.shape[:2])
+        overview = shrink(pad_to(overview, height, width), OVERVIEW_STEP)
+
+
+def _write_root(
+    plan: CompressionPlan,
+    draft: _Unpublished,
+    maps: PatchMaps,
+    checker: PatchChecker,
+    *,
+    seconds: float,
+    peak_rss_bytes: int,
+) -> dict[str, Any]:
+    facts = plan.facts
+    objects = dict(draft.list())
+    attributes = {
+        "profile": plan.profile.id,
+        "lambda": plan.profile.lambda_,
+        "floors": asdict(plan.profile.floors),
+        "judge": checker.judge.name,
+        "mpp_origin": plan.mpp_origin,
+        "source": {
+            "sha256": facts.source_sha256,
+            "bytes": facts.source_bytes,
+            "vendor": facts.vendor,
+            "objective": facts.objective,
+            "tiles": asdict(facts.tiles) if facts.tiles else None,
+        },
+        "weights": {},
+        "software": {"adaslide": version("adaslide")},
+        "runtime": {name: version(name) for name in LIBRARIES},
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "certificate": {"algorithm": "sha256-of-objects@1", "digest": objects_digest(draft, sorted(objects))},
+    }
+    total = sum(objects.values())
+    previous = -1
+    while True:  # the root states the size of a package that it is part of
+        totals = totals_of(
+            maps,
+            plan.profile.floors,
+            source_bytes=facts.source_bytes,
+            source_tile_bytes=facts.tiles.total_bytes if facts.tiles else None,
+            source_pixel_bytes=facts.size.pixels * 3,
+            package_bytes=total + len(draft.root),
+        )
+        totals |= {
+            "profile": plan.profile.id,
+            "lambda": plan.profile.lambda_,
+            "weights": {},
+            "seconds": round(seconds, 3),
+            "patches_per_second": round(totals["patches"]["total"] / max(seconds, 1e-9), 3),
+            "peak_rss_bytes": peak_rss_bytes,
+        }
+        write_root(
+            draft,
+            size=facts.size,
+            patch=plan.patch,
+            mpp=plan.mpp,
+            attributes={**attributes, "totals": totals},
+        )
+        if len(draft.root) == previous:
+            return totals
+        previous = len(draft.root)
+
+
+def objects_digest(store: ReadStore, keys: list[str]) -> str:
+    """sha256 over the JSON list of [key, sha256 of the object] of ``keys``, in their order."""
+    rows = [[key, hashlib.sha256(store.get(key)).hexdigest()] for key in keys]
+    return hashlib.sha256(compact_json(rows)).hexdigest()
+
+
+def _read_back(draft: ReadStore, maps: PatchMaps, checker: PatchChecker, executor: Executor) -> None:
+    """Every patch through the store, decoded by another process: the pixels that were measured?"""
+    reader = PackageReader(draft)
+    for shard in reader.grid.shards():
+        check_pixels(reader, maps, shard, checker, executor)
+
+
+def check_pixels(
+    reader: PackageReader, maps: PatchMaps, shard: ShardIndex, checker: PatchChecker, executor: Executor
+) -> None:
+    """Raises `ChecksumMismatch` unless the shard's patches decode to the pixels that were measured."""
+    indices = list(reader.grid.patches_of(shard))
+    found = executor.map(checker.crc32c, reader.payloads(indices))
+    for index, crc in zip(indices, found, strict=True):
+        if crc != maps.decision["pixels_crc32c"][index.row, index.col]:
+            raise ChecksumMismatch(f"patch {index.row}, {index.col} is not what was measured")

@@ -1,0 +1,107 @@
+"""What will be done to one slide: decided once, read by every shard's task."""
+
+import base64
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from adaslide.domain.errors import InputError, MissingMpp
+from adaslide.domain.fidelity import Floors
+from adaslide.domain.geometry import PatchGrid, Size
+from adaslide.domain.profile import Profile, profile_named
+from adaslide.domain.slide import MPP_RANGE, MppOrigin, SlideFacts, SourceLevel, TileLayout, patch_size
+from adaslide.pipeline.tissue import glass_level, tissue_fraction, tissue_mask
+from adaslide.ports.slides import SlideReader
+
+THUMBNAIL_PER_PATCH = 16
+"""Thumbnail px along a patch's side: tissue smaller than 1/16 of a patch is left to the texture test."""
+THUMBNAIL_SIDES = (512, 4096)
+
+
+@dataclass(frozen=True, slots=True)
+class CompressionPlan:
+    """Everything a shard's task must know. ``tissue`` is (rows, cols) float32, the share of each
+    patch that the tissue mask covers; ``fill`` is the glass's grey level, the arrays' fill value."""
+
+    facts: SlideFacts
+    profile: Profile
+    mpp: float
+    mpp_origin: MppOrigin
+    patch: int
+    tissue: npt.NDArray[np.float32]
+    fill: int
+
+    @property
+    def grid(self) -> PatchGrid:
+        return PatchGrid(self.facts.size, self.patch)
+
+    def to_bytes(self) -> bytes:
+        facts = asdict(self.facts)
+        facts["icc"] = base64.b64encode(self.facts.icc).decode() if self.facts.icc else None
+        plan = {
+            "facts": facts,
+            "profile": self.profile.name,
+            "version": self.profile.version,
+            "floors": asdict(self.profile.floors),
+            "lambda": self.profile.lambda_,
+            "mpp": self.mpp,
+            "mpp_origin": self.mpp_origin,
+            "patch": self.patch,
+            "fill": self.fill,
+            "tissue": base64.b64encode(self.tissue.tobytes()).decode(),
+        }
+        return json.dumps(plan).encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "CompressionPlan":
+        plan = json.loads(data)
+        facts = _facts(plan["facts"])
+        profile = profile_named(f"{plan['profile']}@{plan['version']}")
+        profile = replace(profile, floors=Floors(**plan["floors"]), lambda_=plan["lambda"])
+        grid = PatchGrid(facts.size, plan["patch"])
+        tissue = np.frombuffer(base64.b64decode(plan["tissue"]), np.float32).reshape(grid.rows, grid.cols)
+        origin = MppOrigin(plan["mpp_origin"])
+        return cls(facts, profile, plan["mpp"], origin, plan["patch"], tissue, plan["fill"])
+
+
+def _facts(data: dict[str, Any]) -> SlideFacts:
+    levels = tuple(SourceLevel(Size(**lv["size"]), lv["downsample"]) for lv in data["levels"])
+    changed = {
+        "size": Size(**data["size"]),
+        "levels": levels,
+        "icc": base64.b64decode(data["icc"]) if data["icc"] else None,
+        "tiles": TileLayout(**data["tiles"]) if data["tiles"] else None,
+    }
+    return SlideFacts(**(data | changed))
+
+
+def plan(reader: SlideReader, profile: Profile, mpp: float | None = None) -> CompressionPlan:
+    """Facts, scale, tissue and grid of one slide.
+
+    ``mpp``, micrometres per pixel, is the caller's and wins over the slide's own. Raises `MissingMpp`
+    when neither knows it, `InputError` when the caller's is out of range.
+    """
+    facts = reader.facts
+    low, high = MPP_RANGE
+    if mpp is not None and not low <= mpp <= high:
+        raise InputError(f"mpp is between {low} and {high} micrometres per pixel, not {mpp}")
+    scale = mpp if mpp is not None else facts.mpp
+    if scale is None:
+        raise MissingMpp("the slide does not say its micrometres per pixel; supply mpp")
+    patch = patch_size(facts)
+    longest = max(facts.size.width, facts.size.height)
+    side = int(np.clip(longest * THUMBNAIL_PER_PATCH // patch, *THUMBNAIL_SIDES))
+    thumbnail = reader.thumbnail(side)
+    mask = tissue_mask(thumbnail)
+    return CompressionPlan(
+        facts=facts,
+        profile=profile,
+        mpp=scale,
+        mpp_origin=MppOrigin.PROPERTIES if mpp is None else MppOrigin.CALLER,
+        patch=patch,
+        tissue=tissue_fraction(mask, facts.size, patch),
+        fill=glass_level(thumbnail, mask),
+    )

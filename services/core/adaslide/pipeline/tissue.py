@@ -1,0 +1,179 @@
+"""Where the tissue is, and what may be called background. Pure functions of pixels.
+
+Two tests of different kinds stand before a patch may be dropped, and both must agree: no tissue in
+the thumbnail (`tissue_mask`) and nearly constant pixels at full resolution (`is_constant`). Pale fat,
+mucus and small fragments escape the first; the second keeps them.
+
+The mask follows the usual recipe (median blur, then Otsu's threshold on saturation: N. Otsu, "A
+threshold selection method from gray-level histograms", IEEE Trans. SMC 9(1), 1979), with the
+threshold held near the glass's own colour: Otsu always splits in two, noise when there is only glass
+and tissue from tissue when there is no glass.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+from skimage.filters import threshold_otsu
+
+from adaslide.domain.geometry import PatchGrid, Size
+from adaslide.domain.pixels import Mask, Pixels
+
+Plane = npt.NDArray[np.float32]
+
+DEFAULT_GLASS = 242
+"""Grey level assumed where a slide shows no glass at all."""
+
+_LUMA = np.array((0.299, 0.587, 0.114), np.float32)
+_MEDIAN = 5
+
+# What glass looks like in a thumbnail: bright, hardly coloured, and flat.
+_GLASS_LUMA, _GLASS_CHROMA, _GLASS_GRADIENT = 190.0, 40.0, 3.0
+_GLASS_SHARE = 0.002
+
+# How far from the glass's own chroma Otsu may put the threshold, in grey levels; and how much darker
+# (or brighter) than glass a pixel is tissue whatever its colour.
+_CHROMA_ABOVE_GLASS = (7.0, 20.0)
+_LUMA_FROM_GLASS = 7.0
+
+# Specks are dust and noise, holes are nuclei-poor stroma; in px of the thumbnail.
+_SPECK, _HOLE = 6, 64
+
+# Limits of a constant patch, in grey levels, on means of 4 x 4 px (which take the camera's noise away).
+_CELL, _BLOCK_CELLS = 4, 8
+_BLOCK_DEVIATION = 2.0
+_BLOCK_MEANS = 3.0
+_FROM_FILL = 4.0
+_CELL_FROM_MEAN = 12.0
+_CHROMA_RANGE = 12.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Glass:
+    """Glass as the thumbnail shows it: luma and chroma with their spread, in grey levels."""
+
+    luma: float
+    chroma: float
+    luma_spread: float
+    chroma_spread: float
+
+
+def tissue_mask(thumbnail: Pixels) -> Mask:
+    """True on tissue (and on ink and dirt: whatever is not glass); (h, w) as the thumbnail."""
+    luma, chroma = _planes(thumbnail)
+    glass = _glass(luma, chroma)
+    if glass is None:
+        return np.ones(luma.shape, np.bool_)
+    least, most = _CHROMA_ABOVE_GLASS
+    low = glass.chroma + max(least, 4 * glass.chroma_spread)
+    high = max(low, glass.chroma + most)
+    otsu = float(threshold_otsu(chroma)) if np.ptp(chroma) > 0 else high
+    coloured = chroma > np.clip(otsu, low, high)
+    darker = np.abs(luma - glass.luma) > max(_LUMA_FROM_GLASS, 4 * glass.luma_spread)
+    mask: Mask = coloured | darker
+    mask = _without_small(mask, _SPECK)
+    return ~_without_small(~mask, _HOLE)
+
+
+def glass_level(thumbnail: Pixels, mask: Mask) -> int:
+    """The grey level 0-255 that stands for glass: the median sample of the pixels away from tissue.
+
+    `DEFAULT_GLASS` where there are none.
+    """
+    luma, chroma = _planes(thumbnail)
+    away = ~ndimage.binary_dilation(mask, iterations=2)
+    flat = away & (luma > _GLASS_LUMA) & (chroma < _GLASS_CHROMA)
+    if flat.mean() < _GLASS_SHARE:
+        flat = ~mask & (luma > _GLASS_LUMA)
+    return round(float(np.median(thumbnail[flat]))) if flat.any() else DEFAULT_GLASS
+
+
+def tissue_fraction(mask: Mask, size: Size, patch: int) -> npt.NDArray[np.float32]:
+    """The share of tissue, 0-1, in each patch of a slide of ``size``: (rows, cols) of its grid.
+
+    Exact areas: a mask pixel that lies across a patch's border counts with its part inside. Patches
+    at the right and lower edge are measured where there is slide.
+    """
+    grid = PatchGrid(size, patch)
+    ys = np.minimum(np.arange(grid.rows + 1) * patch, size.height) * (mask.shape[0] / size.height)
+    xs = np.minimum(np.arange(grid.cols + 1) * patch, size.width) * (mask.shape[1] / size.width)
+    area = np.pad(np.cumsum(np.cumsum(mask, axis=0, dtype=np.float64), axis=1), ((1, 0), (1, 0)))
+    corners = _interpolated(_interpolated(area, ys).T, xs).T
+    inside = np.diff(np.diff(corners, axis=0), axis=1)
+    share = inside / np.outer(np.diff(ys), np.diff(xs))
+    return np.clip(share, 0, 1).astype(np.float32)
+
+
+def is_constant(patch_pixels: Pixels, fill: int) -> bool:
+    """Whether a patch may be replaced by ``fill`` without loss of anything but camera noise.
+
+    Judged by its worst place: the standard deviation in each block of 32 px, the blocks' means
+    against each other and against ``fill``, the farthest mean of 4 px, and the range of chroma.
+    """
+    height, width = patch_pixels.shape[:2]
+    side = _CELL * _BLOCK_CELLS
+    # The edge is repeated so that a narrow last column is judged like any other.
+    padded = np.pad(patch_pixels, ((0, -height % side), (0, -width % side), (0, 0)), mode="edge")
+    rows, cols = padded.shape[0] // _CELL, padded.shape[1] // _CELL
+    cells = padded.reshape(rows, _CELL, cols, _CELL, 3).mean(axis=(1, 3), dtype=np.float32)
+    mean = cells.mean(axis=(0, 1))
+    if np.abs(mean - fill).max() > _FROM_FILL or np.abs(cells - mean).max() > _CELL_FROM_MEAN:
+        return False
+    if np.ptp(np.ptp(cells, axis=2)) > _CHROMA_RANGE:
+        return False
+    blocks = (cells @ _LUMA).reshape(rows // _BLOCK_CELLS, _BLOCK_CELLS, cols // _BLOCK_CELLS, _BLOCK_CELLS)
+    return bool(
+        blocks.std(axis=(1, 3)).max() <= _BLOCK_DEVIATION and np.ptp(blocks.mean(axis=(1, 3))) <= _BLOCK_MEANS
+    )
+
+
+def _planes(thumbnail: Pixels) -> tuple[Plane, Plane]:
+    """Luma and chroma (greatest minus least sample), each after a median blur.
+
+    Chroma stands for saturation: it is saturation times brightness, and unlike saturation does not
+    explode in the dark.
+    """
+    luma = np.rint(thumbnail @ _LUMA).astype(np.uint8)
+    chroma = np.ptp(thumbnail, axis=2).astype(np.uint8)
+    blurred = (ndimage.median_filter(plane, _MEDIAN, mode="nearest") for plane in (luma, chroma))
+    first, second = (plane.astype(np.float32) for plane in blurred)
+    return first, second
+
+
+def _glass(luma: Plane, chroma: Plane) -> _Glass | None:
+    """Glass is the brightest of the flat, bright, uncoloured places; None where there are none."""
+    gradient = ndimage.maximum_filter(luma, 5) - ndimage.minimum_filter(luma, 5)
+    flat = (luma > _GLASS_LUMA) & (chroma < _GLASS_CHROMA) & (gradient <= _GLASS_GRADIENT)
+    if flat.mean() < _GLASS_SHARE:
+        return None
+    lumas, chromas = luma[flat], chroma[flat]
+    counts = np.bincount(lumas.astype(np.intp), minlength=257).astype(np.float64)
+    counts = ndimage.uniform_filter1d(counts, 3, mode="constant")
+    mode = int(np.flatnonzero(counts >= counts.max() / 4)[-1])
+    near = np.abs(lumas - mode) <= 4
+    lumas, chromas = lumas[near], chromas[near]
+    return _Glass(float(np.median(lumas)), float(np.median(chromas)), _spread(lumas), _spread(chromas))
+
+
+def _spread(values: Plane) -> float:
+    """A standard deviation that a few outliers do not move."""
+    return float(1.4826 * np.median(np.abs(values - np.median(values))))
+
+
+def _without_small(mask: Mask, area: int) -> Mask:
+    """The mask without its pieces (8-connected) of fewer than ``area`` pixels."""
+    labels, count = ndimage.label(mask, structure=np.ones((3, 3)))
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    keep: Mask = sizes >= area
+    keep[0] = False
+    kept: Mask = keep[labels]
+    return kept
+
+
+def _interpolated(table: npt.NDArray[np.float64], at: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Rows of ``table`` at fractional indices, linear between them."""
+    low = np.minimum(at.astype(np.intp), table.shape[0] - 2)
+    part = (at - low)[:, None]
+    rows: npt.NDArray[np.float64] = table[low] * (1 - part) + table[low + 1] * part
+    return rows

@@ -1,0 +1,31 @@
+"""Waking a worker. A message carries ids only: what is true stands in the database."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+
+class Task(StrEnum):
+    """Names of the tasks on the wire. Stable."""
+
+    PLAN = "adaslide.plan_job"
+    SHARD = "adaslide.compress_shard"
+    FINALIZE = "adaslide.finalize_job"
+    SETTLE = "adaslide.settle_job"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One call of a task. ``delay`` is seconds before it may run."""
+
+    task: Task
+    args: tuple[str | int, ...]
+    delay: float = 0.0
+
+
+class TaskQueue(Protocol):
+    """Every task is idempotent: a message lost is sent again at start, one delivered twice does no harm."""
+
+    def send(self, message: Message) -> None:
+        """Raises `BrokerUnavailable`."""
+        ...

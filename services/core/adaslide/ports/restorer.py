@@ -1,0 +1,18 @@
+"""The Foundational Image Enhancer's place: low resolution in, full resolution out."""
+
+from typing import Protocol
+
+from adaslide.domain.pixels import Pixels
+
+
+class Restorer(Protocol):
+    """Restores a batch; the single patch is a batch of one. Stateless and picklable."""
+
+    @property
+    def scale(self) -> int:
+        """2 or 4."""
+        ...
+
+    def restore(self, batch: list[Pixels]) -> list[Pixels]:
+        """Each (h, w, 3) image as (h * scale, w * scale, 3)."""
+        ...

@@ -1,0 +1,154 @@
+"""Settings: frozen, read once from ``ADASLIDE_*`` and passed in. docs/settings.md is their table.
+
+Groups are joined to their fields by two underscores: ``ADASLIDE_SERVING__PORT=8001``. A name that
+is not a setting refuses to start, because a misspelt limit is a limit that is not there.
+"""
+
+import ipaddress
+import os
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from adaslide.domain.errors import InputError
+
+PREFIX = "ADASLIDE_"
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Serving(_Group):
+    """Where the service listens."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65535)
+    """0 takes any free port."""
+    allow_remote: bool = False
+    """Without it the service refuses to listen beyond this machine: it knows no users yet."""
+
+    @property
+    def loopback(self) -> bool:
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @model_validator(mode="after")
+    def _stay_on_this_machine(self) -> Self:
+        if not (self.loopback or self.allow_remote):
+            raise ValueError(
+                "this address reaches beyond this machine; set ADASLIDE_SERVING__ALLOW_REMOTE=true"
+            )
+        return self
+
+
+class Limits(_Group):
+    """What one caller may ask for."""
+
+    upload_bytes: int = Field(64 * 2**30, ge=1)
+    region_pixels: int = Field(4096 * 4096, ge=1)
+    decode_threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
+    """Requests that decode at the same time."""
+    decode_queue: int = Field(128, ge=0)
+    """Requests that may wait to decode; those beyond get 503 and Retry-After."""
+    open_packages: int = Field(16, ge=1)
+    """Packages whose indices stay in memory."""
+    tile_cache_bytes: int = Field(128 * 2**20, ge=0)
+
+
+class Compression(_Group):
+    """How jobs run."""
+
+    workers: int | None = Field(None, ge=1)
+    """Processes that encode patches; None lets the machine decide."""
+    attempts: int = Field(5, ge=1)
+    """Tries of a shard or a job before a passing error becomes final."""
+
+
+class DatabaseSettings(_Group):
+    """Where state lives."""
+
+    url: str | None = None
+    """A SQLAlchemy URL; None is ``adaslide.sqlite`` in the data folder. This version knows SQLite."""
+
+    @field_validator("url")
+    @classmethod
+    def _known(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith("sqlite:"):
+            raise ValueError("this version keeps its state in SQLite: a URL starts with sqlite:")
+        return url
+
+
+class Broker(_Group):
+    """Who wakes the worker."""
+
+    url: str = "memory://"
+    """``memory://`` is the worker inside the service's own process. This version knows no other."""
+    queue: str = "adaslide"
+
+    @field_validator("url")
+    @classmethod
+    def _known(cls, url: str) -> str:
+        if url != "memory://":
+            raise ValueError("this version runs its worker in the service's process: only memory:// is known")
+        return url
+
+
+class Settings(BaseSettings):
+    """Everything that can be set; every default works as it stands."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid"
+    )
+
+    data_dir: Path = Path("~/.local/share/adaslide")
+    allowed_roots: Annotated[tuple[Path, ...], NoDecode] = ()
+    """Folders whose slides may be registered in place by a ``file://`` URI."""
+    serving: Serving = Serving()
+    limits: Limits = Limits()
+    compression: Compression = Compression()
+    database: DatabaseSettings = DatabaseSettings()
+    broker: Broker = Broker()
+
+    @field_validator("allowed_roots", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        """One text is a list of folders as in PATH."""
+        return tuple(filter(None, value.split(os.pathsep))) if isinstance(value, str) else value
+
+    @field_validator("data_dir", mode="after")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().resolve()
+
+    @field_validator("allowed_roots", mode="after")
+    @classmethod
+    def _resolved(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
+        return tuple(root.expanduser().resolve() for root in value)
+
+    @property
+    def database_url(self) -> str:
+        return self.database.url or f"sqlite:///{self.data_dir / 'adaslide.sqlite'}"
+
+
+def load_settings(**given: Any) -> Settings:
+    """Settings of the environment; ``given`` wins. Raises `InputError` for unknown names and bad values."""
+    unknown = sorted(
+        name
+        for name in os.environ
+        if name.upper().startswith(PREFIX)
+        and name.upper().removeprefix(PREFIX).split("__")[0].lower() not in Settings.model_fields
+    )
+    if unknown:
+        raise InputError(f"unknown settings: {', '.join(unknown)}")
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors())
+        raise InputError(f"settings refused: {wrong}") from error

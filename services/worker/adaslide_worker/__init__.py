@@ -1,0 +1,1 @@
+"""Thin Celery edge over the pipeline."""

@@ -1,0 +1,75 @@
+"""The worker of the embedded mode: a Celery worker in a thread of the service's own process."""
+
+import logging
+from threading import Event, Thread
+from types import TracebackType
+from typing import Self
+
+from adaslide.domain.errors import Unavailable
+from celery import signals
+from celery.worker import state
+
+from adaslide_worker.tasks import register
+from adaslide_worker.wiring import Backend, build_compute, build_runner
+
+logger = logging.getLogger(__name__)
+
+START_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 20.0
+
+
+class EmbeddedWorker:
+    """Owns the data folder, takes up unfinished jobs, and works until left. One per process:
+    Celery keeps the wish to stop in a variable of its module."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._compute = build_compute(backend.settings)
+        self._runner = build_runner(backend, self._compute)
+        self._ready = Event()
+        self._owned = backend.workspace.owned()
+        self._worker = Thread(target=self._work, name="adaslide-worker", daemon=True)
+
+    def __enter__(self) -> Self:
+        """Raises `Conflict` when another process owns the data folder."""
+        self._owned.__enter__()
+        register(self._backend.celery, self._runner)
+        signals.worker_ready.connect(self._on_ready)
+        self._worker.start()
+        if not self._ready.wait(START_TIMEOUT_S):
+            raise Unavailable("the worker did not start")
+        resumed = self._runner.recover()
+        logger.info("worker ready, %d unfinished jobs taken up again", resumed)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leaves a shard under way within moments; the job is taken up at the next start."""
+        self._runner.stopping.set()
+        # Celery's own `stop` from another thread can hang while a task runs.
+        state.should_stop = 0
+        self._worker.join(STOP_TIMEOUT_S)
+        state.should_stop = None
+        signals.worker_ready.disconnect(self._on_ready)
+        self._compute.close()
+        self._owned.__exit__(kind, error, trace)
+
+    @property
+    def alive(self) -> bool:
+        return self._worker.is_alive()
+
+    def _on_ready(self, **_: object) -> None:
+        self._ready.set()
+
+    def _work(self) -> None:
+        worker = self._backend.celery.Worker(
+            pool="threads",
+            concurrency=1,
+            without_heartbeat=True,
+            without_mingle=True,
+            without_gossip=True,
+            quiet=True,
+            loglevel="WARNING",
+        )
+        worker.start()

@@ -1,0 +1,249 @@
+"""What every database behind `ports.jobs` promises. Subclass with another ``database`` to add one."""
+
+import itertools
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from threading import Thread
+
+import pytest
+from adaslide.adapters.db.ids import is_id, new_id
+from adaslide.adapters.db.migrate import upgrade
+from adaslide.adapters.db.session import SqlDatabase, create_engine
+from adaslide.domain.errors import Conflict, NotFound
+from adaslide.domain.geometry import ShardIndex
+from adaslide.domain.job import TRANSITIONS, JobState
+from adaslide.ports.jobs import CompressRequest, JobRecord, PackageRecord, SlideRecord
+from adaslide.ports.queue import Message, Task
+
+REQUEST = CompressRequest("archive", dice_floor=0.9)
+PATHS = {  # a legal way to each state
+    JobState.QUEUED: [],
+    JobState.RUNNING: [JobState.RUNNING],
+    JobState.VERIFYING: [JobState.RUNNING, JobState.VERIFYING],
+    JobState.SUCCEEDED: [JobState.RUNNING, JobState.VERIFYING, JobState.SUCCEEDED],
+    JobState.FAILED: [JobState.FAILED],
+    JobState.CANCELLING: [JobState.CANCELLING],
+    JobState.CANCELLED: [JobState.CANCELLING, JobState.CANCELLED],
+}
+
+
+class KeepingQueue:
+    """Keeps what it is sent."""
+
+    def __init__(self):
+        self.sent = []
+
+    def send(self, message):
+        self.sent.append(message)
+
+
+def slide_record(alias=None):
+    return SlideRecord(new_id(), alias, "source.svs", True, {"width": 9}, "0" * 64, datetime.now(UTC))
+
+
+def job_record(slide, request=REQUEST):
+    now = datetime.now(UTC)
+    return JobRecord(
+        new_id(), slide.id, new_id(), request, JobState.QUEUED, 0, 0, 0, None, 0.0, 0, now, None, None
+    )
+
+
+class RepositoryContract:
+    """The promises."""
+
+    @pytest.fixture
+    def slide(self, database):
+        slide = slide_record("case 7")
+        with database.write() as unit:
+            unit.slides.add(slide)
+        return slide
+
+    @pytest.fixture
+    def job(self, database, slide):
+        job = job_record(slide)
+        with database.write() as unit:
+            unit.jobs.add(job)
+        return job
+
+    def test_a_slide_is_found_by_id_and_by_alias(self, database, slide):
+        with database.read() as unit:
+            assert unit.slides.find(slide.id) == slide
+            assert unit.slides.find("case 7") == slide
+            assert unit.slides.get(slide.id) == slide
+
+    def test_an_alias_is_taken_once(self, database, slide):
+        with pytest.raises(Conflict), database.write() as unit:
+            unit.slides.add(slide_record("case 7"))
+
+    def test_many_slides_without_alias(self, database):
+        with database.write() as unit:
+            unit.slides.add(slide_record())
+            unit.slides.add(slide_record())
+        with database.read() as unit:
+            assert len(unit.slides.ids()) == 2
+
+    @pytest.mark.parametrize("what", ["slides", "packages", "jobs"])
+    def test_what_is_not_there_is_not_found(self, database, what):
+        with database.read() as unit, pytest.raises(NotFound):
+            getattr(unit, what).get(new_id())
+
+    def test_pages_go_from_new_to_old_without_gap(self, database):
+        slides = [replace(slide_record(), id=f"{n:026}") for n in range(5)]
+        with database.write() as unit:
+            for slide in slides:
+                unit.slides.add(slide)
+        with database.read() as unit:
+            first = unit.slides.page(2)
+            second = unit.slides.page(9, before=first[-1].id)
+        assert [*first, *second] == slides[::-1]
+
+    def test_an_error_undoes_changes_and_drops_messages(self, database, queue):
+        slide = slide_record()
+        with suppress(RuntimeError), database.write() as unit:
+            unit.slides.add(slide)
+            unit.send(Message(Task.PLAN, ("x",)))
+            raise RuntimeError
+        assert queue.sent == []
+        with database.read() as unit, pytest.raises(NotFound):
+            unit.slides.get(slide.id)
+
+    def test_messages_leave_after_the_commit(self, database, queue):
+        message = Message(Task.SHARD, ("x", 1, 2))
+        with database.write() as unit:
+            unit.send(message)
+            assert queue.sent == []
+        assert queue.sent == [message]
+
+    def test_a_job_comes_back_as_it_went_in(self, database, job):
+        with database.read() as unit:
+            assert unit.jobs.get(job.id) == job
+            assert unit.jobs.page(5, slide_id=job.slide_id) == [job]
+            assert unit.jobs.page(5, slide_id=new_id()) == []
+
+    @pytest.mark.parametrize(("source", "target"), list(itertools.product(JobState, JobState)))
+    def test_states_change_along_the_table_only(self, database, job, source, target):
+        with database.write() as unit:
+            assert all(unit.jobs.transition(job.id, state) for state in PATHS[source])
+            assert unit.jobs.transition(job.id, target) == (target in TRANSITIONS[source])
+            expected = target if target in TRANSITIONS[source] else source
+            assert unit.jobs.get(job.id).state is expected
+
+    def test_a_failure_keeps_its_problem_and_its_time(self, database, job):
+        with database.write() as unit:
+            unit.jobs.transition(job.id, JobState.FAILED, problem={"type": "/problems/missing-mpp"})
+        with database.read() as unit:
+            failed = unit.jobs.get(job.id)
+        assert failed.problem == {"type": "/problems/missing-mpp"}
+        assert failed.finished_at - failed.created_at < timedelta(minutes=1)
+
+    def test_the_same_work_is_not_queued_twice(self, database, slide, job):
+        with pytest.raises(Conflict), database.write() as unit:
+            unit.jobs.add(job_record(slide))
+        with database.write() as unit:
+            unit.jobs.add(job_record(slide, replace(REQUEST, dice_floor=0.5)))
+            assert unit.jobs.active(slide.id, REQUEST).id == job.id
+            unit.jobs.transition(job.id, JobState.FAILED)
+            assert unit.jobs.active(slide.id, REQUEST) is None
+            unit.jobs.add(job_record(slide))
+
+    def test_shards_are_counted_into_the_job(self, database, job):
+        a, b = ShardIndex(0, 0), ShardIndex(0, 1)
+        with database.write() as unit:
+            assert not unit.jobs.has_shards(job.id)
+            unit.jobs.add_shards(job.id, {a: 10, b: 4})
+            assert unit.jobs.begin_shard(job.id, a) == 1
+            unit.jobs.shard_progress(job.id, a, 6)
+            assert (unit.jobs.get(job.id).done, unit.jobs.get(job.id).total) == (6, 14)
+            assert unit.jobs.begin_shard(job.id, a) == 2
+            assert (unit.jobs.shard_attempts(job.id, a), unit.jobs.shard_attempts(job.id, b)) == (2, 0)
+            unit.jobs.finish_shard(job.id, a)
+            assert unit.jobs.get(job.id).done == 10
+            assert unit.jobs.open_shards(job.id) == [b]
+            assert unit.jobs.begin_shard(job.id, a) is None
+
+    def test_work_adds_up_and_the_peak_stays(self, database, job):
+        with database.write() as unit:
+            unit.jobs.add_work(job.id, 1.5, 2**33)
+            unit.jobs.add_work(job.id, 2.0, 5)
+            assert (unit.jobs.get(job.id).seconds, unit.jobs.get(job.id).peak_rss_bytes) == (3.5, 2**33)
+            assert [unit.jobs.begin_attempt(job.id) for _ in range(2)] == [1, 2]
+
+    def test_events_are_read_from_where_one_stopped(self, database, job):
+        with database.write() as unit:
+            unit.jobs.transition(job.id, JobState.RUNNING)
+            unit.jobs.log(job.id, "retry", {"attempt": 2})
+        with database.read() as unit:
+            events = unit.jobs.events(job.id)
+            assert [(e.kind, e.data) for e in events] == [
+                ("state", {"state": "queued"}),
+                ("state", {"state": "running"}),
+                ("retry", {"attempt": 2}),
+            ]
+            assert unit.jobs.events(job.id, after=events[1].id) == events[2:]
+
+    def test_unfinished_jobs_are_those_to_take_up_again(self, database, slide, job):
+        other = job_record(slide, replace(REQUEST, mpp=0.5))
+        with database.write() as unit:
+            unit.jobs.add(other)
+            unit.jobs.transition(other.id, JobState.FAILED)
+            assert [j.id for j in unit.jobs.unfinished()] == [job.id]
+
+    def test_packages_are_found_by_their_request(self, database, slide, job):
+        package = PackageRecord(job.package_id, slide.id, job.id, REQUEST, {"ratio": 0.2}, datetime.now(UTC))
+        with database.write() as unit:
+            unit.packages.add(package)
+        with database.read() as unit:
+            assert unit.packages.get(package.id) == unit.packages.matching(slide.id, REQUEST) == package
+            assert unit.packages.matching(slide.id, replace(REQUEST, mpp=0.5)) is None
+            assert unit.packages.of_slide(slide.id) == [package]
+            assert unit.packages.ids() == {package.id}
+
+    def test_an_idempotency_key_is_used_once(self, database, job):
+        with database.write() as unit:
+            unit.keys.add("k", "print", job.id)
+            assert unit.keys.get("k") == ("print", job.id)
+            assert unit.keys.get("other") is None
+        with pytest.raises(Conflict), database.write() as unit:
+            unit.keys.add("k", "print", job.id)
+
+    def test_writers_wait_for_each_other(self, database, job):
+        def count():
+            for _ in range(20):
+                with database.write() as unit:
+                    unit.jobs.begin_attempt(job.id)
+
+        threads = [Thread(target=count) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        with database.read() as unit:
+            assert unit.jobs.get(job.id).attempts == 80
+
+    def test_it_answers(self, database):
+        database.ping()
+
+
+class TestSqlite(RepositoryContract):
+    """The embedded database."""
+
+    @pytest.fixture
+    def queue(self):
+        return KeepingQueue()
+
+    @pytest.fixture
+    def database(self, tmp_path, queue):
+        engine = create_engine(f"sqlite:///{tmp_path / 'state.sqlite'}")
+        upgrade(engine)
+        database = SqlDatabase(engine, queue)
+        yield database
+        database.close()
+
+
+def test_ids_are_opaque_unique_and_sort_by_time():
+    ids = [new_id() for _ in range(1000)]
+    assert len(set(ids)) == 1000
+    assert all(map(is_id, ids))
+    assert [i[:9] for i in ids] == sorted(i[:9] for i in ids)
+    assert not is_id("case-7")
