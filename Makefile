@@ -43,10 +43,7 @@ format: $(DEV)  ## Format the code and apply safe fixes
 	$(BIN)/ruff check --fix .
 
 bench: $(RUNTIME)  ## Run the benchmarks; results go to benchmarks/results
-	@mkdir -p benchmarks/results
-	@set -e; for script in benchmarks/*.py; do \
-		result=benchmarks/results/$$(basename $$script .py).json; \
-		echo "$$script -> $$result"; $(BIN)/python $$script --out $$result; done
+	@set -e; for script in benchmarks/bench_*.py; do echo "$$script"; $(BIN)/python $$script; done
 
 up:  ## Build the image and start the service with Docker Compose
 	docker compose up --build

@@ -5,12 +5,13 @@ import threading
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from adaslide.adapters.objects.filesystem import FilesystemStore
 from adaslide.adapters.objects.memory import MemoryStore
 from adaslide.domain.errors import ChecksumMismatch, Conflict, InputError, NotFound, StoreUnavailable
 from adaslide.ports.objects import ObjectStore
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 BAD_KEYS = [
     "",

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from threading import Thread
 
 import pytest
+
 from adaslide.adapters.db.ids import is_id, new_id
 from adaslide.adapters.db.migrate import upgrade
 from adaslide.adapters.db.session import SqlDatabase, create_engine

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
+
 from adaslide.adapters.objects.filesystem import FilesystemStore
 from adaslide.codec_runtime import decode_payload, rung_codecs
 from adaslide.domain.decision import PatchFlag, PatchOutcome
@@ -19,7 +20,7 @@ from adaslide.domain.fidelity import IDENTICAL, Fidelity
 from adaslide.domain.geometry import PatchGrid, PatchIndex, Size
 from adaslide.domain.pixels import Pixels, pad_to, shrink
 from adaslide.domain.rung import Codec, RestorerKind, Rung, RungSpec
-from adaslide.package.layout import levels_of
+from adaslide.package.layout import FORMAT_VERSION, levels_of, sealed
 from adaslide.package.reader import PackageReader
 from adaslide.package.records import PatchMaps
 from adaslide.package.shard import crc32c
@@ -84,7 +85,12 @@ def _texture(grid: PatchGrid, index: PatchIndex) -> Pixels:
 
 
 def _write(
-    name: str, size: Size, patch: int, payloads: dict[PatchIndex, bytes], icc: bytes | None = None
+    name: str,
+    size: Size,
+    patch: int,
+    payloads: dict[PatchIndex, bytes],
+    icc: bytes | None = None,
+    source_bytes: int = 9_000,
 ) -> dict:
     folder = HERE / "v1" / f"{name}.zarr"
     shutil.rmtree(folder, ignore_errors=True)
@@ -105,7 +111,9 @@ def _write(
             fidelity = IDENTICAL if lossless else Fidelity(0.9, 0.8, 0.95, 38.5, 1.25, 17.0)
             crc = int.from_bytes(crc32c(pixels.tobytes()), "little")
             flags = PatchFlag.NONE
-            outcome = PatchOutcome(index, rung, 0, math.nan, flags, fidelity, payload, crc, 1, 0)
+            outcome = PatchOutcome(
+                index, rung, 0, math.nan, flags, fidelity, payload, crc, 1, 9 if rung is Rung.EXACT else 0
+            )
             maps.record(index.row, index.col, outcome)
     write_level(store, levels[0], patch, FILL)
     for level in levels[1:]:
@@ -171,7 +179,19 @@ def shards() -> dict:
         PatchIndex(r, c) for r, c in ((0, 0), (0, 1), (0, 2), (3, 15), (3, 16), (15, 20), (16, 20), (18, 37))
     ]
     payloads = {i: _payload(LADDER[3], PatchSource(_texture(grid, i), patch, patch)) for i in wanted}
-    return _write("shards", size, patch, payloads)
+    return _write("shards", size, patch, payloads, source_bytes=0)
+
+
+def future() -> None:
+    """The root of a package that a later version of the format wrote."""
+    root = {
+        "zarr_format": 3,
+        "node_type": "group",
+        "attributes": {"adaslide": {"format": FORMAT_VERSION + 1, "novelty": True}},
+    }
+    path = HERE / "future" / "zarr.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(sealed(root))
 
 
 def _blank(patch: int) -> Pixels:
@@ -179,6 +199,7 @@ def _blank(patch: int) -> Pixels:
 
 
 def main() -> None:
+    future()
     expected = {"rungs": rungs(), "exact": exact(), "shards": shards()}
     (HERE / "v1" / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
 

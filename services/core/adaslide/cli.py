@@ -78,10 +78,10 @@ def compress(
     as_json: Json = False,
 ) -> None:
     """Compress SLIDE into a package: every patch measured, none below the floor."""
-    from adaslide import wiring
+    from adaslide import library
 
     with _progress("compressing") as advance:
-        totals = wiring.compress(
+        totals = library.compress(
             slide, out, profile=profile, lambda_=lambda_, dice_floor=dice_floor, mpp=mpp, progress=advance
         )
     if as_json:
@@ -93,10 +93,10 @@ def compress(
 @app.command()
 def inspect(package: PackagePath, as_json: Json = False) -> None:
     """Sizes, ratios, patches per rung, fidelity and provenance of a package."""
-    from adaslide import wiring
+    from adaslide import library
     from adaslide.pipeline.inspect import inspect as inspect_package
 
-    facts = inspect_package(wiring.open_package(package))
+    facts = inspect_package(library.open_package(package))
     if as_json:
         _print(facts)
     else:
@@ -112,9 +112,9 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Decode every patch again from the store; exit 4 when a promise is broken."""
-    from adaslide import wiring
+    from adaslide import library
 
-    report = wiring.verify_package(package, against)
+    report = library.verify_package(package, against)
     if as_json:
         _print(report.as_dict())
     elif report.ok:
@@ -150,9 +150,9 @@ def restore(
     as_json: Json = False,
 ) -> None:
     """Write restored pixels, or the source's own tiles, to a file."""
-    from adaslide import wiring
+    from adaslide import library
 
-    result = wiring.restore(
+    result = library.restore(
         package, out, region=_region(region) if region else None, level=level, original=original
     )
     if as_json:
@@ -168,9 +168,9 @@ def map_(
     out: Annotated[Path, typer.Option("--out", help="The PNG file to write.")],
 ) -> None:
     """Draw the decision map or a fidelity map as a picture."""
-    from adaslide import wiring
+    from adaslide import library
 
-    wiring.draw_map(package, layer, out)
+    library.draw_map(package, layer, out)
 
 
 @app.command()
@@ -182,9 +182,9 @@ def report(
     ] = None,
 ) -> None:
     """Write one self-contained page about a package."""
-    from adaslide import wiring
+    from adaslide import library
 
-    wiring.write_report(package, out, against)
+    library.write_report(package, out, against)
 
 
 @app.command()
@@ -203,7 +203,7 @@ def serve(
 @app.command()
 def profiles(as_json: Json = False) -> None:
     """The profiles of this build: ladder and floors."""
-    rows = {
+    rows: dict[str, dict[str, Any]] = {
         profile.id: {
             "ladder": [spec.name for spec in profile.ladder] + ["exact or lossless"],
             "floors": profile.floors.as_dict(),
@@ -254,8 +254,8 @@ def _show(totals: dict[str, Any]) -> None:
     for metric in ("dice", "dice_window_min", "ssim"):
         row, floor = totals["fidelity"][metric], totals["floor"][metric]
         if row["n"]:
-            text = f"mean {row['mean']:.3f}, 5th percentile {row['p5']:.3f}, least {row['min']:.3f} (floor {floor:g})"
-            table.add_row(metric, text)
+            spread = f"mean {row['mean']:.3f}, 5th percentile {row['p5']:.3f}, least {row['min']:.3f}"
+            table.add_row(metric, f"{spread} (floor {floor:g})" if floor else spread)
     table.add_row("below a floor", str(totals["violations"]))
     if patches["corrupt"]:
         table.add_row("damaged in the source", f"{patches['corrupt']}, kept as they stand")

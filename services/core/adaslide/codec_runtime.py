@@ -15,18 +15,18 @@ from adaslide.ports.rungs import RungCodec
 @cache
 def rung_codecs() -> dict[Rung, RungCodec]:
     """The rungs this installation can encode and decode. Imports the image libraries once."""
-    from adaslide.adapters.rungs import background, exact, image_codec
+    from adaslide.adapters.rungs import background, exact, image_codec, restored
 
-    image = image_codec.ImageRung()
+    image, low = image_codec.ImageRung(), restored.RestoredRung()
     return {
         Rung.BACKGROUND: background.BackgroundRung(),
         Rung.EXACT: exact.ExactRung(),
         Rung.LOSSLESS: image,
         Rung.FINE: image,
-        Rung.X2: image,
-        Rung.X4: image,
+        Rung.X2: low,
+        Rung.X4: low,
         Rung.PAPER_KEEP: image,
-        Rung.PAPER_COMPRESS: image,
+        Rung.PAPER_COMPRESS: low,
     }
 
 

@@ -2,34 +2,35 @@
 
 import os
 import resource
-import shutil
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
-from glob import escape as _glob_escape
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import psutil
 
+from adaslide import codec_runtime
 from adaslide.adapters.agents.bisection import BisectionAgent
 from adaslide.adapters.child import exit_with_parent
 from adaslide.adapters.objects.filesystem import FilesystemStore
+from adaslide.adapters.pyramid.tiff import TiffPyramidWriter
 from adaslide.adapters.rungs.exact import ExactRung
+from adaslide.adapters.rungs.image_codec import decode_coded, encode_image
 from adaslide.adapters.segmenters.otsu import OtsuSegmenter
 from adaslide.adapters.slides.openslide import ChildSlideReader, ReaderLimits
-from adaslide.codec_runtime import rung_codecs
-from adaslide.domain.errors import Conflict
-from adaslide.domain.profile import profile_named
+from adaslide.domain.fidelity import Fidelity
+from adaslide.domain.pixels import Pixels
+from adaslide.domain.rung import Codec, Rung, RungSpec
 from adaslide.package.reader import PackageReader
 from adaslide.pipeline.check_patch import PatchChecker
-from adaslide.pipeline.compress_shard import compress_shard
 from adaslide.pipeline.encode_patch import PatchEncoder
-from adaslide.pipeline.finalize import finalize
-from adaslide.pipeline.plan import CompressionPlan, plan
-from adaslide.pipeline.verify import VerifyReport, verify
+from adaslide.pipeline.export import Exporter
+from adaslide.pipeline.measure import Measurer
+from adaslide.pipeline.plan import CompressionPlan
+from adaslide.pipeline.report import Baseline
+from adaslide.pipeline.restore import Restoration
 from adaslide.ports.objects import ObjectStore
 from adaslide.ports.slides import SlideReader
 
@@ -50,8 +51,9 @@ def patch_encoder(plan: CompressionPlan) -> PatchEncoder:
         profile=plan.profile,
         patch=plan.patch,
         mpp=plan.mpp,
+        glass=plan.glass,
         fill=plan.fill,
-        codecs=rung_codecs(),
+        codecs=codec_runtime.rung_codecs(),
         exact=ExactRung(),
         judge=OtsuSegmenter(),
         agent=BisectionAgent(),
@@ -60,7 +62,7 @@ def patch_encoder(plan: CompressionPlan) -> PatchEncoder:
 
 def patch_checker(patch: int, mpp: float, fill: int) -> PatchChecker:
     """What decodes and remeasures patches of that size, scale (micrometres per pixel) and fill. Picklable."""
-    return PatchChecker(patch, mpp, fill, rung_codecs(), ExactRung(), OtsuSegmenter())
+    return PatchChecker(patch, mpp, fill, codec_runtime.rung_codecs(), ExactRung(), OtsuSegmenter())
 
 
 @contextmanager
@@ -84,88 +86,51 @@ def _start_worker(parent: int) -> None:
 
 
 def peak_rss_bytes() -> int:
-    """The greatest resident size so far of this process, and of its greatest ended child."""
-    own, children = (
-        resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
-    return 1024 * max(own, children)
+    """The greatest resident size so far of this process and of its running children, added up.
 
-
-def compress(
-    slide: Path,
-    out: Path,
-    *,
-    profile: str = "archive",
-    lambda_: float | None = None,
-    dice_floor: float | None = None,
-    mpp: float | None = None,
-    progress: Callable[[int, int], None] | None = None,
-    workers: int | None = None,
-) -> dict[str, Any]:
-    """Compresses ``slide`` into the package folder ``out`` and returns its totals.
-
-    ``out`` appears whole or not at all. ``progress`` is told (patches done, patches in all). Raises
-    `Conflict` when ``out`` exists, and what `plan`, `compress_shard` and `finalize` raise.
+    Where the system keeps no high-water mark of other processes, their present size is taken.
     """
-    policy = profile_named(profile).with_floors(dice=dice_floor).with_lambda(lambda_)
-    if out.exists():
-        raise Conflict("the package to be written exists already")
-    remove_dead_partials(out)
-    partial = _partial(out, os.getpid())
-    started = time.monotonic()
+    children = psutil.Process().children(recursive=True)
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return own + sum(_high_water(child) for child in children)
+
+
+def _high_water(process: psutil.Process) -> int:
     try:
-        with open_slide(slide) as reader, patch_executor(workers) as executor:
-            package, scratch = folder_store(partial / "package"), folder_store(partial / "scratch")
-            work = plan(reader, policy, mpp)
-            encoder, grid, done = patch_encoder(work), work.grid, 0
-
-            def advance(patches: int) -> None:
-                nonlocal done
-                done += patches
-                if progress:
-                    progress(done, len(grid))
-
-            for shard in grid.shards():
-                compress_shard(work, shard, reader, encoder, executor, package, scratch, progress=advance)
-            totals = finalize(
-                work,
-                package,
-                scratch,
-                patch_checker(work.patch, work.mpp, work.fill),
-                executor,
-                seconds=time.monotonic() - started,
-                peak_rss_bytes=peak_rss_bytes(),
-            )
-        (partial / "package").rename(out)
-        return totals
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+        return int(process.memory_info().rss)
+    except (OSError, psutil.Error):
+        return 0
 
 
-def _partial(out: Path, pid: int) -> Path:
-    return out.parent / f".{out.name}.{pid}.partial"
+def restoration(package: PackageReader, executor: Executor | None = None) -> Restoration:
+    """What reads restored pixels of ``package``; ``executor`` (threads) decodes patches side by side."""
+    return Restoration(package, codec_runtime, executor)
 
 
-def remove_dead_partials(out: Path) -> None:
-    """Removes what processes that were killed while writing ``out`` left beside it."""
-    for left in out.parent.glob(_glob_escape(f".{out.name}.") + "*.partial"):
-        pid = left.name.split(".")[-2]
-        if pid.isdigit() and not psutil.pid_exists(int(pid)):
-            shutil.rmtree(left, ignore_errors=True)
+def exporter(package: PackageReader) -> Exporter:
+    """What writes ``package`` out as files that other programs read."""
+    return Exporter(package, restoration(package), ExactRung(), TiffPyramidWriter())
 
 
-def open_package(path: Path) -> PackageReader:
-    """The package folder at ``path``. Raises `NotFound`, `PackageError`."""
-    return PackageReader(folder_store(path))
+@dataclass(frozen=True, slots=True)
+class UniformBaseline:
+    """One codec setting for every patch: what the adaptive package is compared with."""
+
+    codec: Codec
+    quality: int
+    mpp: float
+
+    def __call__(self, original: Pixels) -> tuple[int, Fidelity]:
+        payload = encode_image(original, RungSpec(Rung.FINE, self.codec, quality=self.quality))
+        measurer = Measurer(original, self.mpp, OtsuSegmenter())
+        return len(payload), measurer.measure(decode_coded(self.codec, payload))
 
 
-def verify_package(path: Path, slide: Path | None = None, workers: int | None = None) -> VerifyReport:
-    """Verifies the package folder at ``path``, against its ``slide`` if given."""
-    package = open_package(path)
-    info = package.info
-    checker = patch_checker(info.patch, info.mpp, info.fill)
-    with patch_executor(workers) as executor:
-        if slide is None:
-            return verify(folder_store(path), package, checker, executor)
-        with open_slide(slide) as reader:
-            return verify(folder_store(path), package, checker, executor, reader)
+def baselines(mpp: float) -> dict[str, Baseline]:
+    """Uniform settings by the name that the report shows."""
+    jpeg = {f"JPEG q{q} 4:2:0": UniformBaseline(Codec.JPEG, q, mpp) for q in (30, 75)}
+    avif = {f"AVIF q{q} 4:4:4": UniformBaseline(Codec.AVIF, q, mpp) for q in (20, 30, 40, 50)}
+    return {**jpeg, **avif}

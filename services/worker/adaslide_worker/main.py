@@ -5,15 +5,16 @@ from threading import Event, Thread
 from types import TracebackType
 from typing import Self
 
-from adaslide.domain.errors import Unavailable
-from celery import signals
-from celery.worker import state
+from celery.app.trace import setup_worker_optimizations
+from celery.worker import WorkController, state
 
+from adaslide.domain.errors import Unavailable
 from adaslide_worker.tasks import register
 from adaslide_worker.wiring import Backend, build_compute, build_runner
 
 logger = logging.getLogger(__name__)
 
+HOSTNAME = "embedded@localhost"
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 20.0
 
@@ -34,7 +35,6 @@ class EmbeddedWorker:
         """Raises `Conflict` when another process owns the data folder."""
         self._owned.__enter__()
         register(self._backend.celery, self._runner)
-        signals.worker_ready.connect(self._on_ready)
         self._worker.start()
         if not self._ready.wait(START_TIMEOUT_S):
             raise Unavailable("the worker did not start")
@@ -51,7 +51,6 @@ class EmbeddedWorker:
         state.should_stop = 0
         self._worker.join(STOP_TIMEOUT_S)
         state.should_stop = None
-        signals.worker_ready.disconnect(self._on_ready)
         self._compute.close()
         self._owned.__exit__(kind, error, trace)
 
@@ -59,17 +58,17 @@ class EmbeddedWorker:
     def alive(self) -> bool:
         return self._worker.is_alive()
 
-    def _on_ready(self, **_: object) -> None:
-        self._ready.set()
-
     def _work(self) -> None:
-        worker = self._backend.celery.Worker(
+        # Not `app.Worker`: that one is for a process of its own, and sets up signals and logging there.
+        # What it does that is needed here: without the first line the pool's threads know no tasks.
+        setup_worker_optimizations(self._backend.celery, HOSTNAME)
+        WorkController(
+            app=self._backend.celery,
+            hostname=HOSTNAME,
             pool="threads",
             concurrency=1,
             without_heartbeat=True,
             without_mingle=True,
             without_gossip=True,
-            quiet=True,
-            loglevel="WARNING",
-        )
-        worker.start()
+            ready_callback=lambda _consumer: self._ready.set(),
+        ).start()

@@ -21,7 +21,6 @@ from adaslide.domain.job import JobState
 from adaslide.pipeline.plan import CompressionPlan
 from adaslide.ports.jobs import Database, JobRecord, PackageRecord
 from adaslide.ports.queue import Message, Task, TaskQueue
-
 from adaslide_worker.compute import Compute
 from adaslide_worker.workspace import PLAN_KEY, Workspace
 

@@ -3,7 +3,6 @@
 from typing import Any
 
 from adaslide.ports.queue import Task
-
 from adaslide_worker.runner import JobRunner
 
 

@@ -9,7 +9,6 @@ from adaslide.adapters.queue.celery_queue import CeleryQueue, create_celery
 from adaslide.ports.jobs import Database
 from adaslide.ports.queue import TaskQueue
 from adaslide.settings import Settings
-
 from adaslide_worker.compute import Compute
 from adaslide_worker.runner import JobRunner
 from adaslide_worker.workspace import Workspace

@@ -1,11 +1,12 @@
 from xml.etree import ElementTree
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from adaslide.addressing.deepzoom import SCHEMA, DeepZoom
 from adaslide.domain.errors import RegionOutOfRange
 from adaslide.domain.geometry import Region, Size
-from hypothesis import given
-from hypothesis import strategies as st
 
 SIZES = st.builds(Size, st.integers(1, 5000), st.integers(1, 5000))
 

@@ -1,4 +1,5 @@
 import pytest
+
 from adaslide.addressing.levels import LevelRead, level_read
 from adaslide.domain.errors import RegionOutOfRange
 

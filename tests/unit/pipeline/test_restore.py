@@ -5,6 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from adaslide import codec_runtime
 from adaslide.adapters.objects.filesystem import FilesystemStore
 from adaslide.domain.errors import RegionOutOfRange
@@ -14,8 +17,6 @@ from adaslide.domain.rung import Provenance, Rung
 from adaslide.package.reader import PackageReader
 from adaslide.pipeline import restore
 from adaslide.pipeline.restore import Restoration
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "v1"
 NAMES = sorted(json.loads((GOLDEN / "expected.json").read_text()))

@@ -123,7 +123,7 @@ class Child:
                 env=environment,
             )
         self.starts += 1
-        self._stop = weakref.finalize(self, _stop, self._process, ours)
+        self._stop = weakref.finalize(self, _stop, self._process, ours, os.getpid())
         return ours
 
     def _end(self) -> None:
@@ -178,8 +178,9 @@ def _reply(method: Callable[..., Reply], arguments: dict[str, Any]) -> Reply:
         return {"error": error.code, "message": error.message}, b""
     except MemoryError:
         return {"error": errors.SlideTooLarge.code, "message": "reading takes more memory than allowed"}, b""
-    except Exception as error:  # noqa: BLE001 - parsers raise anything when fed with garbage
-        # The error's own text may hold a path: only its type leaves the child.
+    except Exception as error:
+        # Parsers raise anything when fed with garbage. The error's own text may hold a path: only
+        # its type leaves the child.
         name = type(error).__name__
         return {"error": errors.SlideCorrupt.code, "message": f"the slide's reader failed ({name})"}, b""
 
@@ -202,13 +203,16 @@ def _watch(parent: int) -> None:
     os._exit(1)
 
 
-def _stop(process: "subprocess.Popen[bytes]", channel: socket.socket) -> None:
+def _stop(process: "subprocess.Popen[bytes]", channel: socket.socket, owner: int) -> None:
     channel.close()
-    process.kill()
-    process.wait()
+    if os.getpid() == owner:  # a fork of the owner must not end the owner's child
+        process.kill()
+        process.wait()
 
 
-def _send(channel: socket.socket, header: dict[str, Any], block: bytes | bytearray | memoryview = b"") -> None:
+def _send(
+    channel: socket.socket, header: dict[str, Any], block: bytes | bytearray | memoryview = b""
+) -> None:
     text = json.dumps(header).encode()
     size = memoryview(block).nbytes
     channel.sendall(_FRAME.pack(len(text), size) + text)

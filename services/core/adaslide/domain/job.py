@@ -4,6 +4,8 @@ from enum import StrEnum
 
 
 class JobState(StrEnum):
+    """Where a job stands; `TRANSITIONS` says what may follow."""
+
     QUEUED = "queued"
     RUNNING = "running"
     VERIFYING = "verifying"

@@ -21,7 +21,8 @@ def shrink(pixels: Pixels, factor: int) -> Pixels:
     blocks = pixels.reshape(height // factor, factor, width // factor, factor, channels)
     total = blocks.sum(axis=(1, 3), dtype=np.uint32)
     area = factor * factor
-    return ((total + area // 2) // area).astype(np.uint8)
+    mean: Pixels = ((total + area // 2) // area).astype(np.uint8)
+    return mean
 
 
 def pad_to(pixels: Pixels, height: int, width: int) -> Pixels:

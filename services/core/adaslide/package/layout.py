@@ -17,7 +17,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import MemoryStore
 
-from adaslide.domain.errors import ChecksumMismatch, PackageError
+from adaslide.domain.errors import ChecksumMismatch, PackageError, UnsupportedVersion
 from adaslide.domain.geometry import SHARD_PATCHES, ShardIndex, Size
 from adaslide.package.shard import crc32c
 from adaslide.package.zarr_codec import CODEC_NAME, PatchCodec
@@ -95,13 +95,23 @@ def sealed(document: dict[str, Any]) -> bytes:
     return _SEAL.sub(b'"checksum":"%s"' % crc32c(data).hex().encode(), data)
 
 
-def unsealed(data: bytes) -> dict[str, Any]:
-    """The root document in ``data``; raises `ChecksumMismatch`, `PackageError`."""
-    found = _SEAL.findall(data)
-    zeroed = _SEAL.sub(b'"checksum":"%s"' % _UNSEALED.encode(), data)
+def package_attributes(root: bytes) -> dict[str, Any]:
+    """The ``adaslide`` block of the root document.
+
+    Raises `ChecksumMismatch`, `PackageError`, `UnsupportedVersion`: the seal and ``format`` are what
+    every version of the format has in common.
+    """
+    found = _SEAL.findall(root)
+    zeroed = _SEAL.sub(b'"checksum":"%s"' % _UNSEALED.encode(), root)
     if len(found) != 1 or crc32c(zeroed).hex().encode() != found[0]:
         raise ChecksumMismatch("root metadata: not the bytes that were written")
-    return parse_json(data, "root metadata")
+    attributes = parse_json(root, "root metadata").get("attributes")
+    block = attributes.get("adaslide") if isinstance(attributes, dict) else None
+    if not isinstance(block, dict):
+        raise PackageError("root metadata: not a package of AdaSlide")
+    if block.get("format") != FORMAT_VERSION:
+        raise UnsupportedVersion(f"package format {block.get('format')!r}, this build reads {FORMAT_VERSION}")
+    return block
 
 
 def _objects(store: MemoryStore) -> dict[str, bytes]:

@@ -20,7 +20,6 @@ from adaslide.domain.fidelity import METRICS
 from adaslide.domain.geometry import SHARD_PATCHES, PatchGrid, PatchIndex, ShardIndex, Size
 from adaslide.package.layout import (
     ARRAY_MEMBERS,
-    FORMAT_VERSION,
     ICC_PATH,
     ROOT_KEY,
     LevelInfo,
@@ -28,9 +27,9 @@ from adaslide.package.layout import (
     array_members,
     levels_of,
     metadata_key,
+    package_attributes,
     parse_json,
     shard_key,
-    unsealed,
 )
 from adaslide.package.records import DECISION_DTYPES, Map, PatchMaps
 from adaslide.package.shard import INDEX_BYTES, ShardIndexTable, Span, checked, crc32c
@@ -65,7 +64,11 @@ class PackageReader:
         self._store = store
         self._indexes: OrderedDict[str, tuple[ShardIndexTable, int]] = OrderedDict()
         self._lock = Lock()
-        self.attributes, self._checksums = _root_block(unsealed(store.get(ROOT_KEY)))
+        self._attributes = package_attributes(store.get(ROOT_KEY))
+        checksums = self._attributes.get("checksums")
+        if not isinstance(checksums, dict):
+            raise PackageError("root metadata: no checksums")
+        self._checksums: dict[str, Any] = checksums
         self.info = self._read_info()
         self.grid = PatchGrid(self.info.size, self.info.patch)
 
@@ -78,6 +81,8 @@ class PackageReader:
     @cached_property
     def maps(self) -> PatchMaps:
         """The decision and quality arrays. Raises `PackageError`."""
+        for group in ("decision", "quality"):
+            self._metadata_bytes(group)
         shape = (self.grid.rows, self.grid.cols)
         decision = {
             name: self._array(f"decision/{name}", shape, dtype) for name, dtype in DECISION_DTYPES.items()
@@ -115,7 +120,7 @@ class PackageReader:
         return self._index(shard_key(level, shard))[1]
 
     def _read_info(self) -> PackageInfo:
-        block = self.attributes
+        block = self._attributes
         document = self._metadata("0")
         try:
             channels, height, width = document["shape"]
@@ -191,19 +196,6 @@ class PackageReader:
             return self._store.get_range(key, start, length)
         except NotFound as error:
             raise PackageError("a shard object is lost") from error
-
-
-def _root_block(root: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    attributes = root.get("attributes")
-    block = attributes.get("adaslide") if isinstance(attributes, dict) else None
-    if not isinstance(block, dict):
-        raise PackageError("root metadata: not a package of AdaSlide")
-    if block.get("format") != FORMAT_VERSION:
-        raise UnsupportedVersion(f"package format {block.get('format')!r}, this build reads {FORMAT_VERSION}")
-    checksums = block.get("checksums")
-    if not isinstance(checksums, dict):
-        raise PackageError("root metadata: no checksums")
-    return block, checksums
 
 
 def _runs(chunks: list[tuple[Span, PatchIndex]]) -> Iterator[list[tuple[Span, PatchIndex]]]:

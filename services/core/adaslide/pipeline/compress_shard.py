@@ -7,6 +7,7 @@ import io
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from adaslide.domain.errors import SlideCorrupt
 from adaslide.domain.fidelity import METRICS
 from adaslide.domain.geometry import SHARD_PATCHES, PatchGrid, PatchIndex, ShardIndex
 from adaslide.domain.pixels import Pixels, pad_to
+from adaslide.domain.slide import TileLayout
 from adaslide.package.records import DECISION_DTYPES, PatchMaps
 from adaslide.package.writer import write_shard
 from adaslide.pipeline.encode_patch import OVERVIEW_FACTOR, EncodedPatch, PatchEncoder, PatchInput
@@ -79,7 +81,7 @@ def _encoded(
     try:
         for index in plan.grid.patches_of(shard):
             on_tissue = bool(plan.tissue[index.row, index.col] > 0)
-            patch = read_patch(reader, plan.grid, index, on_tissue=on_tissue)
+            patch = read_patch(reader, plan.grid, plan.facts.tiles, index, on_tissue=on_tissue)
             waiting.append(executor.submit(encoder.encode, patch))
             if len(waiting) >= IN_FLIGHT:
                 yield waiting.popleft().result()
@@ -91,14 +93,19 @@ def _encoded(
 
 
 def read_patch(
-    reader: SlideReader, grid: PatchGrid, index: PatchIndex, *, on_tissue: bool = True
+    reader: SlideReader,
+    grid: PatchGrid,
+    layout: TileLayout | None,
+    index: PatchIndex,
+    *,
+    on_tissue: bool = True,
 ) -> PatchInput:
-    """The patch's pixels, edge replicated, and the source tiles under it.
+    """The patch's pixels, edge replicated, and the source tiles under it, which lie as ``layout`` says.
 
     A patch that cannot be read is no error here: its bytes may still be kept.
     """
     region, side = grid.region(index), grid.patch
-    tiles = _tiles(reader, side, index)
+    tiles = _tiles(reader, layout, side, index)
     pixels: Pixels
     try:
         pixels, readable = pad_to(reader.read(region), side, side), True
@@ -113,8 +120,9 @@ def read_patch(
     )
 
 
-def _tiles(reader: SlideReader, patch: int, index: PatchIndex) -> tuple[tuple[EncodedTile | None, ...], ...]:
-    layout = reader.facts.tiles
+def _tiles(
+    reader: SlideReader, layout: TileLayout | None, patch: int, index: PatchIndex
+) -> tuple[tuple[EncodedTile | None, ...], ...]:
     if layout is None or patch % layout.tile or not isinstance(reader, SourceTiles):
         return ()
     side = patch // layout.tile
@@ -133,7 +141,8 @@ def _tiles(reader: SlideReader, patch: int, index: PatchIndex) -> tuple[tuple[En
 
 def _sidecar(maps: PatchMaps, overview: Pixels) -> bytes:
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, overview=overview, **maps.decision, **maps.quality)
+    arrays: dict[str, Any] = {"overview": overview, **maps.decision, **maps.quality}
+    np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()
 
 

@@ -15,7 +15,7 @@ from adaslide.domain.pixels import Pixels, shrink
 from adaslide.domain.profile import Profile
 from adaslide.domain.rung import Codec, Rung, RungSpec
 from adaslide.pipeline.measure import Measurer
-from adaslide.pipeline.tissue import is_constant
+from adaslide.pipeline.tissue import Colour, is_constant
 from adaslide.ports.agent import Agent
 from adaslide.ports.rungs import PatchSource, RungCodec, TileCodec
 from adaslide.ports.segmenter import Segmenter
@@ -63,6 +63,7 @@ class PatchEncoder:
     profile: Profile
     patch: int
     mpp: float
+    glass: Colour
     fill: int
     codecs: Mapping[Rung, RungCodec]
     exact: TileCodec
@@ -82,7 +83,7 @@ class PatchEncoder:
         if exact and not np.array_equal(exact.pixels[: source.valid_height, : source.valid_width], valid):
             exact = None  # sound, but not what the reader shows: its pixels are kept instead
         measurer = Measurer(valid, self.mpp, self.judge)
-        if self.profile.allow_background and not patch.on_tissue and is_constant(valid, self.fill):
+        if self.profile.allow_background and not patch.on_tissue and is_constant(valid, self.glass):
             return self._result(patch, self._background(source, measurer), PatchFlag.NONE, nan, 0)
         proposed, p_compress = self.agent.propose([valid], self.profile)[0]
         chosen, place, count = self._search(source, measurer, proposed)

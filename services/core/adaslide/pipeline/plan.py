@@ -13,7 +13,7 @@ from adaslide.domain.fidelity import Floors
 from adaslide.domain.geometry import PatchGrid, Size
 from adaslide.domain.profile import Profile, profile_named
 from adaslide.domain.slide import MPP_RANGE, MppOrigin, SlideFacts, SourceLevel, TileLayout, patch_size
-from adaslide.pipeline.tissue import glass_level, tissue_fraction, tissue_mask
+from adaslide.pipeline.tissue import Colour, glass_colour, tissue_fraction, tissue_mask
 from adaslide.ports.slides import SlideReader
 
 THUMBNAIL_PER_PATCH = 16
@@ -24,7 +24,7 @@ THUMBNAIL_SIDES = (512, 4096)
 @dataclass(frozen=True, slots=True)
 class CompressionPlan:
     """Everything a shard's task must know. ``tissue`` is (rows, cols) float32, the share of each
-    patch that the tissue mask covers; ``fill`` is the glass's grey level, the arrays' fill value."""
+    patch that the tissue mask covers; ``glass`` is the colour of the slide's glass."""
 
     facts: SlideFacts
     profile: Profile
@@ -32,7 +32,12 @@ class CompressionPlan:
     mpp_origin: MppOrigin
     patch: int
     tissue: npt.NDArray[np.float32]
-    fill: int
+    glass: Colour
+
+    @property
+    def fill(self) -> int:
+        """The arrays' fill value: a Zarr array has one for all channels, so the glass's grey level."""
+        return round(sum(self.glass) / 3)
 
     @property
     def grid(self) -> PatchGrid:
@@ -50,7 +55,7 @@ class CompressionPlan:
             "mpp": self.mpp,
             "mpp_origin": self.mpp_origin,
             "patch": self.patch,
-            "fill": self.fill,
+            "glass": self.glass,
             "tissue": base64.b64encode(self.tissue.tobytes()).decode(),
         }
         return json.dumps(plan).encode()
@@ -64,7 +69,7 @@ class CompressionPlan:
         grid = PatchGrid(facts.size, plan["patch"])
         tissue = np.frombuffer(base64.b64decode(plan["tissue"]), np.float32).reshape(grid.rows, grid.cols)
         origin = MppOrigin(plan["mpp_origin"])
-        return cls(facts, profile, plan["mpp"], origin, plan["patch"], tissue, plan["fill"])
+        return cls(facts, profile, plan["mpp"], origin, plan["patch"], tissue, tuple(plan["glass"]))
 
 
 def _facts(data: dict[str, Any]) -> SlideFacts:
@@ -103,5 +108,5 @@ def plan(reader: SlideReader, profile: Profile, mpp: float | None = None) -> Com
         mpp_origin=MppOrigin.PROPERTIES if mpp is None else MppOrigin.CALLER,
         patch=patch,
         tissue=tissue_fraction(mask, facts.size, patch),
-        fill=glass_level(thumbnail, mask),
+        glass=glass_colour(thumbnail, mask),
     )

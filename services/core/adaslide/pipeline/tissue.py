@@ -11,6 +11,7 @@ and tissue from tissue when there is no glass.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +23,10 @@ from adaslide.domain.pixels import Mask, Pixels
 
 Plane = npt.NDArray[np.float32]
 
-DEFAULT_GLASS = 242
-"""Grey level assumed where a slide shows no glass at all."""
+Colour = tuple[int, int, int]
+
+DEFAULT_GLASS: Colour = (242, 242, 242)
+"""Assumed where a slide shows no glass at all."""
 
 _LUMA = np.array((0.299, 0.587, 0.114), np.float32)
 _MEDIAN = 5
@@ -44,7 +47,7 @@ _SPECK, _HOLE = 6, 64
 _CELL, _BLOCK_CELLS = 4, 8
 _BLOCK_DEVIATION = 2.0
 _BLOCK_MEANS = 3.0
-_FROM_FILL = 4.0
+_FROM_GLASS = 4.0
 _CELL_FROM_MEAN = 12.0
 _CHROMA_RANGE = 12.0
 
@@ -68,7 +71,7 @@ def tissue_mask(thumbnail: Pixels) -> Mask:
     least, most = _CHROMA_ABOVE_GLASS
     low = glass.chroma + max(least, 4 * glass.chroma_spread)
     high = max(low, glass.chroma + most)
-    otsu = float(threshold_otsu(chroma)) if np.ptp(chroma) > 0 else high
+    otsu = _otsu(chroma) if np.ptp(chroma) > 0 else high
     coloured = chroma > np.clip(otsu, low, high)
     darker = np.abs(luma - glass.luma) > max(_LUMA_FROM_GLASS, 4 * glass.luma_spread)
     mask: Mask = coloured | darker
@@ -76,8 +79,8 @@ def tissue_mask(thumbnail: Pixels) -> Mask:
     return ~_without_small(~mask, _HOLE)
 
 
-def glass_level(thumbnail: Pixels, mask: Mask) -> int:
-    """The grey level 0-255 that stands for glass: the median sample of the pixels away from tissue.
+def glass_colour(thumbnail: Pixels, mask: Mask) -> Colour:
+    """The colour of this slide's glass: the median of each sample over the pixels away from tissue.
 
     `DEFAULT_GLASS` where there are none.
     """
@@ -86,7 +89,10 @@ def glass_level(thumbnail: Pixels, mask: Mask) -> int:
     flat = away & (luma > _GLASS_LUMA) & (chroma < _GLASS_CHROMA)
     if flat.mean() < _GLASS_SHARE:
         flat = ~mask & (luma > _GLASS_LUMA)
-    return round(float(np.median(thumbnail[flat]))) if flat.any() else DEFAULT_GLASS
+    if not flat.any():
+        return DEFAULT_GLASS
+    red, green, blue = (round(float(sample)) for sample in np.median(thumbnail[flat], axis=0))
+    return red, green, blue
 
 
 def tissue_fraction(mask: Mask, size: Size, patch: int) -> npt.NDArray[np.float32]:
@@ -105,11 +111,11 @@ def tissue_fraction(mask: Mask, size: Size, patch: int) -> npt.NDArray[np.float3
     return np.clip(share, 0, 1).astype(np.float32)
 
 
-def is_constant(patch_pixels: Pixels, fill: int) -> bool:
-    """Whether a patch may be replaced by ``fill`` without loss of anything but camera noise.
+def is_constant(patch_pixels: Pixels, glass: Colour) -> bool:
+    """Whether a patch is glass of that colour, so that one colour loses nothing but camera noise.
 
     Judged by its worst place: the standard deviation in each block of 32 px, the blocks' means
-    against each other and against ``fill``, the farthest mean of 4 px, and the range of chroma.
+    against each other, the mean against ``glass``, the farthest mean of 4 px, and the range of chroma.
     """
     height, width = patch_pixels.shape[:2]
     side = _CELL * _BLOCK_CELLS
@@ -118,7 +124,7 @@ def is_constant(patch_pixels: Pixels, fill: int) -> bool:
     rows, cols = padded.shape[0] // _CELL, padded.shape[1] // _CELL
     cells = padded.reshape(rows, _CELL, cols, _CELL, 3).mean(axis=(1, 3), dtype=np.float32)
     mean = cells.mean(axis=(0, 1))
-    if np.abs(mean - fill).max() > _FROM_FILL or np.abs(cells - mean).max() > _CELL_FROM_MEAN:
+    if np.abs(mean - glass).max() > _FROM_GLASS or np.abs(cells - mean).max() > _CELL_FROM_MEAN:
         return False
     if np.ptp(np.ptp(cells, axis=2)) > _CHROMA_RANGE:
         return False
@@ -126,6 +132,11 @@ def is_constant(patch_pixels: Pixels, fill: int) -> bool:
     return bool(
         blocks.std(axis=(1, 3)).max() <= _BLOCK_DEVIATION and np.ptp(blocks.mean(axis=(1, 3))) <= _BLOCK_MEANS
     )
+
+
+def _otsu(plane: Plane) -> float:
+    threshold: Any = threshold_otsu  # scikit-image has no types
+    return float(threshold(plane))
 
 
 def _planes(thumbnail: Pixels) -> tuple[Plane, Plane]:

@@ -152,5 +152,5 @@ def _remeasured(
             except PackageError as error:
                 report.problems.append(error.message)
                 continue
-            sources = [read_patch(slide, package.grid, index).source for index in batch]
+            sources = [read_patch(slide, package.grid, slide.facts.tiles, index).source for index in batch]
             yield from zip(batch, executor.map(checker.remeasure, payloads, sources), strict=True)

@@ -1,4 +1,4 @@
-"""Pixels, or the source's tiles, out of one payload. `adaslide.codec_runtime` is both protocols."""
+"""Pixels, or the source's tiles, out of one payload."""
 
 from typing import Protocol
 
@@ -7,7 +7,7 @@ from adaslide.ports.slides import EncodedTile
 
 
 class PayloadDecoder(Protocol):
-    """Safe for use by several threads at once."""
+    """The module `adaslide.codec_runtime` is one. Safe for use by several threads at once."""
 
     def decode_payload(self, payload: bytes, patch: int) -> Pixels:
         """(patch, patch, 3) restored pixels. Raises `PackageError`, `ModelError`."""
@@ -19,7 +19,7 @@ class PayloadDecoder(Protocol):
 
 
 class SourceTileDecoder(Protocol):
-    """What gives the source's bytes back."""
+    """What gives the source's bytes back: the exact rung's codec."""
 
     def source_tiles(self, payload: bytes) -> list[list[EncodedTile | None]]:
         """The tiles of an exact payload as they stood in the source, row by row. Raises `PackageError`."""

@@ -2,12 +2,13 @@
 
 import pytest
 import sqlalchemy as sa
-from adaslide.adapters.db.migrate import configuration, upgrade
-from adaslide.adapters.db.session import create_engine
-from adaslide.adapters.db.tables import Base
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+
+from adaslide.adapters.db.migrate import configuration, upgrade
+from adaslide.adapters.db.session import create_engine
+from adaslide.adapters.db.tables import Base
 
 
 @pytest.fixture

@@ -9,13 +9,17 @@ from adaslide.domain.errors import BrokerUnavailable
 from adaslide.ports.queue import Message
 from adaslide.settings import Settings
 
+IN_MEMORY = "memory://localhost//"
+"""Kombu warns of a URL without a host."""
+
 POLLING_INTERVAL_S = 0.02
 """How often the memory transport looks for messages. Kombu's own default is a whole second."""
 
 
 def create_celery(settings: Settings) -> Any:
     """A Celery application that sends and consumes the tasks of `ports.queue`; keeps no results."""
-    app = Celery("adaslide", broker=settings.broker.url, set_as_current=False)
+    broker = IN_MEMORY if settings.broker.url == "memory://" else settings.broker.url
+    app = Celery("adaslide", broker=broker, set_as_current=False)
     app.conf.update(
         task_default_queue=settings.broker.queue,
         task_ignore_result=True,

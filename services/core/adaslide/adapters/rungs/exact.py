@@ -38,7 +38,10 @@ def merged(tile: EncodedTile) -> bytes:
 
 def _decoded(jpeg: bytes, size: int, *, rgb: bool, strict: bool = True) -> Pixels:
     stream = _SOI + _ADOBE_RGB + jpeg[2:] if rgb else jpeg
-    height, width, *_ = simplejpeg.decode_jpeg_header(stream, strict=strict)
+    try:
+        height, width, *_ = simplejpeg.decode_jpeg_header(stream, strict=strict)
+    except KeyError as error:  # what it raises for a colour space or subsampling it does not know
+        raise ValueError("the tile's header cannot be read") from error
     if (height, width) != (size, size):
         raise ValueError("the tile is not of the size it should have")
     pixels: Pixels = simplejpeg.decode_jpeg(stream, colorspace="RGB", strict=strict)

@@ -1,4 +1,4 @@
-"""Rungs that keep one coded image: fine, x2, x4, lossless and the paper's pair."""
+"""One coded image, and the rungs that keep it at full resolution: fine, lossless, the paper's Keep."""
 
 import io
 
@@ -7,10 +7,9 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from adaslide.adapters.rungs.resample import enlarge_bicubic, shrink_bilinear
-from adaslide.domain.errors import PackageError, UnsupportedVersion, WeightsMissing
+from adaslide.domain.errors import PackageError, UnsupportedVersion
 from adaslide.domain.pixels import Pixels, shrink
-from adaslide.domain.rung import Codec, RestorerKind, Rung, RungSpec
+from adaslide.domain.rung import Codec, RungSpec
 from adaslide.package.envelope import Envelope, ImageParams
 from adaslide.ports.rungs import PatchSource
 
@@ -45,10 +44,10 @@ def encode_image(pixels: Pixels, spec: RungSpec) -> bytes:
             raise UnsupportedVersion(f"this build cannot encode with {spec.codec}")
 
 
-def decode_image(params: ImageParams, body: bytes) -> Pixels:
-    """(height, width, 3) pixels. Raises `PackageError` when the body is not what ``params`` state."""
+def decode_coded(codec: Codec, body: bytes) -> Pixels:
+    """(h, w, 3) pixels of ``body``. Raises `PackageError` when it is no image of ``codec``."""
     try:
-        match params.codec:
+        match codec:
             case Codec.AVIF:
                 pixels = imagecodecs.avif_decode(body, numthreads=1)
             case Codec.JPEGXL:
@@ -56,18 +55,35 @@ def decode_image(params: ImageParams, body: bytes) -> Pixels:
             case Codec.JPEG:
                 pixels = simplejpeg.decode_jpeg(body, colorspace="RGB")
             case Codec.PNG:
-                with Image.open(io.BytesIO(body), formats=["PNG"]) as image:
-                    if image.size != (params.width, params.height):
-                        raise PackageError("payload: the image is not of the size it states")
-                    pixels = np.asarray(image.convert("RGB"))
-    except (RuntimeError, ValueError, OSError, SyntaxError) as error:
-        raise PackageError(f"payload: its {params.codec.name} image cannot be decoded") from error
-    if pixels.shape != (params.height, params.width, 3) or pixels.dtype != np.uint8:
+                pixels = imagecodecs.png_decode(body)
+            case _:
+                raise UnsupportedVersion(f"this build cannot decode {codec}")
+    except (RuntimeError, ValueError) as error:
+        raise PackageError(f"payload: its {codec.name} image cannot be decoded") from error
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
+        raise PackageError("payload: not an 8-bit RGB image")
+    return np.asarray(pixels)
+
+
+def decode_image(params: ImageParams, body: bytes) -> Pixels:
+    """(height, width, 3) pixels. Raises `PackageError` when the body is not what ``params`` state."""
+    pixels = decode_coded(params.codec, body)
+    if pixels.shape[:2] != (params.height, params.width):
         raise PackageError("payload: the image is not of the size it states")
     return pixels
 
 
-def _image(payload: bytes, patch: int) -> tuple[ImageParams, Pixels]:
+def packed(pixels: Pixels, spec: RungSpec) -> bytes:
+    """The payload that keeps ``pixels`` (low-resolution ones for a restored rung)."""
+    if spec.codec is None:
+        raise ValueError(f"{spec.name} names no codec")
+    height, width = pixels.shape[:2]
+    params = ImageParams(spec.codec, spec.scale, spec.quality, spec.restorer, width, height)
+    return Envelope(spec.rung, params, encode_image(pixels, spec)).pack()
+
+
+def image_of(payload: bytes, patch: int) -> tuple[ImageParams, Pixels]:
+    """The coded image of ``payload`` and its parameters. Raises `PackageError`."""
     envelope = Envelope.unpack(payload)
     params = envelope.params
     if not isinstance(params, ImageParams):
@@ -78,28 +94,16 @@ def _image(payload: bytes, patch: int) -> tuple[ImageParams, Pixels]:
 
 
 class ImageRung:
-    """See the module; `RungCodec`."""
+    """Full resolution; `RungCodec`."""
 
     def encode(self, source: PatchSource, spec: RungSpec) -> bytes:
-        if spec.codec is None:
-            raise ValueError(f"{spec.name} names no codec")
-        degrade = shrink_bilinear if spec.rung is Rung.PAPER_COMPRESS else shrink
-        low = degrade(source.pixels, spec.scale)
-        body = encode_image(low, spec)
-        height, width = low.shape[:2]
-        params = ImageParams(spec.codec, spec.scale, spec.quality, spec.restorer, width, height)
-        return Envelope(spec.rung, params, body).pack()
+        return packed(source.pixels, spec)
 
     def decode(self, payload: bytes, patch: int) -> Pixels:
-        params, low = _image(payload, patch)
-        if params.scale == 1:
-            return low
-        if params.restorer is RestorerKind.BICUBIC:
-            return enlarge_bicubic(low, params.scale)
-        raise WeightsMissing(f"this build has no weights {params.restorer_digest.hex()[:12]} to restore with")
+        params, pixels = image_of(payload, patch)
+        if params.scale != 1:
+            raise PackageError("payload: a full-resolution rung holds a smaller image")
+        return pixels
 
     def preview(self, payload: bytes, patch: int, factor: int) -> Pixels:
-        params, low = _image(payload, patch)
-        if params.scale > factor:
-            return enlarge_bicubic(low, params.scale // factor)
-        return shrink(low, factor // params.scale)
+        return shrink(self.decode(payload, patch), factor)

@@ -112,6 +112,11 @@ class ChildSlideReader:
         data, tables = bytes(block), int(header["tables"])
         return EncodedTile(data[tables:], data[:tables], bool(header["rgb"]))
 
+    @property
+    def child_pid(self) -> int | None:
+        """The child's process id, None while there is none."""
+        return self._child.pid
+
     def close(self) -> None:
         self._child.close()
 
@@ -132,7 +137,7 @@ class ChildSlideReader:
         return np.frombuffer(block, np.uint8).reshape(region.height, region.width, 3)
 
 
-class _GaveUp(Exception):  # noqa: N818 - a signal, not an error
+class _GaveUp(Exception):
     """Leaves the loop over a thumbnail's blocks."""
 
 

@@ -39,7 +39,7 @@ class OpenSlideSource:
             )
         ]
         self._background = _background(slide.properties.get(openslide.PROPERTY_NAME_BACKGROUND_COLOR))
-        self._tiles = TiffTiles.find(self._path, slide.dimensions, max_tile_side, self._pixels)
+        self._tiles = TiffTiles.find(self._path, slide.dimensions, self._pixels)
 
     def describe(self) -> Reply:
         """Everything but the digest; the block is the ICC profile."""
@@ -56,7 +56,7 @@ class OpenSlideSource:
 
     def read(self, x: int, y: int, width: int, height: int, level: int) -> Reply:
         """RGB of a region in the level's own pixels: (height, width, 3) uint8, row by row."""
-        return {}, memoryview(self._pixels(x, y, width, height, level)).cast("B")
+        return {}, self._pixels(x, y, width, height, level).data.cast("B")
 
     def tile(self, row: int, col: int) -> Reply:
         """One encoded tile behind the level's tables: ``{"tables": n, "rgb": b}``, tables + tile."""

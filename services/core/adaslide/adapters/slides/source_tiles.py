@@ -16,7 +16,7 @@ import imagecodecs
 import numpy as np
 import tifffile
 
-from adaslide.domain.errors import SlideCorrupt, SlideTooLarge
+from adaslide.domain.errors import SlideCorrupt
 from adaslide.domain.pixels import Pixels
 from adaslide.ports.slides import EncodedTile
 
@@ -47,9 +47,7 @@ class TiffTiles:
         self._longest = 4 * self.tile**2 + 65536
 
     @classmethod
-    def find(
-        cls, path: Path, size: tuple[int, int], max_tile_side: int, read: ReadPixels
-    ) -> "TiffTiles | None":
+    def find(cls, path: Path, size: tuple[int, int], read: ReadPixels) -> "TiffTiles | None":
         """The tiles of level 0, None where the file has none that could be kept as they stand.
 
         ``size`` is (width, height) of level 0 and ``read`` its pixels, for the sample that is compared.
@@ -57,8 +55,6 @@ class TiffTiles:
         file = path.open("rb")
         try:
             page = _page_of_size(file, size)
-            if page is not None and page.tilewidth > max_tile_side:
-                raise SlideTooLarge(f"tiles of {page.tilewidth} px are larger than allowed")
             tiles = None if page is None else cls(file, page)
             if tiles is not None and tiles._agrees_with(read, size):
                 return tiles
@@ -106,30 +102,39 @@ class TiffTiles:
 
 
 def _page_of_size(file: BinaryIO, size: tuple[int, int]) -> tifffile.TiffPage | None:
-    """The first page that is ``size`` and holds tiles that could be kept; None also where the file is no TIFF."""
+    """The first page of ``size``, when its tiles could be kept. None also where tifffile finds no TIFF.
+
+    Raises `SlideCorrupt` for a page that lists fewer tiles than it declares.
+    """
     try:
-        pages = tifffile.TiffFile(file).pages
-        for page in pages:
-            if isinstance(page, tifffile.TiffPage) and (page.imagewidth, page.imagelength) == size:
-                return page if _keepable(page) else None
-    except tifffile.TiffFileError:
-        pass
-    return None
+        pages = (page for page in tifffile.TiffFile(file).pages if isinstance(page, tifffile.TiffPage))
+        page = next((page for page in pages if (page.imagewidth, page.imagelength) == size), None)
+    except (tifffile.TiffFileError, struct.error, ValueError, LookupError, TypeError):
+        return None  # OpenSlide reads it all the same; its pixels can still be kept
+    if page is None or not page.is_tiled:
+        return None
+    if len(page.dataoffsets) < _tile_count(page):
+        # OpenSlide would show the missing entries as empty glass.
+        raise SlideCorrupt("the file declares more tiles than it lists")
+    return page if _keepable(page) else None
 
 
 def _keepable(page: tifffile.TiffPage) -> bool:
-    tiles = -(-page.imagewidth // max(1, page.tilewidth)) * -(-page.imagelength // max(1, page.tilelength))
     return bool(
-        page.is_tiled
-        and page.compression == _JPEG
+        page.compression == _JPEG
         and page.tilewidth == page.tilelength
         and page.tiledepth == 1
         and page.bitspersample == 8
         and page.samplesperpixel == 3
         and page.planarconfig == _CONTIGUOUS
         and page.photometric in (_RGB, _YCBCR)
-        and len(page.dataoffsets) == len(page.databytecounts) == tiles
+        and len(page.dataoffsets) == len(page.databytecounts) == _tile_count(page)
     )
+
+
+def _tile_count(page: tifffile.TiffPage) -> int:
+    cols = -(-page.imagewidth // max(1, page.tilewidth))
+    return cols * -(-page.imagelength // max(1, page.tilelength))
 
 
 def _decode(tile: EncodedTile) -> Pixels:

@@ -140,7 +140,7 @@ class SyntheticSlide:
         opacity = np.maximum(opaque, faint)[..., None]
         rows, cols = np.arange(part.y, part.bottom) % _BLOCK, np.arange(part.x, part.right) % _BLOCK
         # Averaging factor x factor px divides the noise by factor.
-        pixels = _GLASS + self._noise[np.ix_(rows, cols)] / factor
+        pixels: Field = _GLASS + self._noise[np.ix_(rows, cols)] / np.float32(factor)
         if opacity.any():
             pixels += opacity * (self._block(level, row, col, part) - pixels)
         for stroke in self._strokes:
@@ -153,11 +153,12 @@ class SyntheticSlide:
         side = _BLOCK // factor
         y, x = self._windows[random.integers(len(self._windows))] // factor
         block = self._textures[level][y : y + side, x : x + side]
-        block = np.rot90(block, random.integers(4))
+        block = np.rot90(block, int(random.integers(4)))
         if random.integers(2):
             block = block[:, ::-1]
         top, left = part.y - row * side, part.x - col * side
-        return block[top : top + part.height, left : left + part.width].astype(np.float32)
+        turned: Field = block[top : top + part.height, left : left + part.width].astype(np.float32)
+        return turned
 
 
 def _shrunk_textures(texture: Pixels) -> tuple[Pixels, ...]:
@@ -198,12 +199,12 @@ def _field(random: np.random.Generator, size: Size, share: float) -> Field:
 
 def _sample(field: Field, ys: Field, xs: Field) -> Field:
     """The field between its lattice points, bilinear: (len(ys), len(xs))."""
-    y, x = ys / _LATTICE, xs / _LATTICE
+    y, x = ys / np.float32(_LATTICE), xs / np.float32(_LATTICE)
     top, left = y.astype(np.intp), x.astype(np.intp)
-    down, right = (y - top)[:, None], x - left
+    down, right = (y % np.float32(1))[:, None], x % np.float32(1)
     # Between the two lattice rows first: only len(ys) x columns values.
     span = slice(int(left[0]), int(left[-1]) + 2)
-    rows = field[top, span] * (1 - down) + field[top + 1, span] * down
+    rows: Field = field[top, span] * (1 - down) + field[top + 1, span] * down
     left = left - left[0]
     sampled: Field = rows[:, left] * (1 - right) + rows[:, left + 1] * right
     return sampled

@@ -14,16 +14,15 @@ from adaslide.domain.slide import SourceLevel
 UNREADABLE_GREY = 128
 """Stands where the source cannot be read: far from any glass, so that nothing takes it for background."""
 
-_BLOCK_SIDE = 2048
+_BLOCK_SIDE, _LEAST_SIDE = 2048, 256
+"""Blocks are read whole, in px of the level; one that cannot be read is halved down to the least."""
 
 
-def thumbnail(
-    levels: Sequence[SourceLevel], read: Callable[[Region, int], Pixels], max_side: int
-) -> Pixels:
+def thumbnail(levels: Sequence[SourceLevel], read: Callable[[Region, int], Pixels], max_side: int) -> Pixels:
     """The slide, its longer side ``max_side`` px, or as large as it is if that is less.
 
-    Averages whole pixels, block by block. A block that raises `SlideCorrupt` is `UNREADABLE_GREY`;
-    the error is raised when no block can be read.
+    Averages whole pixels, block by block. What raises `SlideCorrupt` is `UNREADABLE_GREY`; the error
+    is raised when nothing can be read.
     """
     if max_side < 1:
         raise ValueError(f"a thumbnail of {max_side} px")
@@ -35,22 +34,29 @@ def thumbnail(
     factor = max(1, _longer(size) // max_side)
     shrunk = size.shrunk(factor)
     small: Pixels = np.full((shrunk.height, shrunk.width, 3), UNREADABLE_GREY, np.uint8)
-    step = max(1, _BLOCK_SIDE // factor)
     whole = Region(0, 0, size.width, size.height)
     error: SlideCorrupt | None = None
     readable = False
-    for top in range(0, shrunk.height, step):
-        for left in range(0, shrunk.width, step):
-            block_side = step * factor
-            region = Region(left * factor, top * factor, block_side, block_side).intersection(whole)
-            assert region is not None
-            try:
-                block = reduce(read(region, level), factor)
-            except SlideCorrupt as corrupt:
-                error = corrupt
-                continue
-            readable = True
-            small[top : top + block.shape[0], left : left + block.shape[1]] = block
+    step = _BLOCK_SIDE // factor * factor or factor
+    blocks = [
+        Region(x, y, step, step) for y in range(0, size.height, step) for x in range(0, size.width, step)
+    ]
+    while blocks:
+        block = blocks.pop()
+        region = block.intersection(whole)
+        if region is None:
+            continue
+        try:
+            pixels = reduce(read(region, level), factor)
+        except SlideCorrupt as corrupt:
+            error = corrupt
+            half = -(-block.width // (2 * factor)) * factor
+            if block.width > max(_LEAST_SIDE, factor):
+                blocks += [Region(block.x + x, block.y + y, half, half) for x in (0, half) for y in (0, half)]
+            continue
+        readable = True
+        top, left = block.y // factor, block.x // factor
+        small[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
     if error is not None and not readable:
         raise error
     longer = _longer(shrunk)
@@ -63,7 +69,7 @@ def thumbnail(
 
 
 def reduce(pixels: Pixels, factor: int) -> Pixels:
-    """Means of ``factor`` x ``factor`` px; at the right and lower edge, of the pixels there are."""
+    """Means of ``factor`` x ``factor`` px, rounded half up; the right and lower edges are repeated."""
     if factor == 1:
         return pixels
     height, width = pixels.shape[:2]
@@ -72,7 +78,9 @@ def reduce(pixels: Pixels, factor: int) -> Pixels:
         pixels = np.pad(pixels, ((0, down), (0, across), (0, 0)), mode="edge")
     rows, cols = pixels.shape[0] // factor, pixels.shape[1] // factor
     # Columns first, in the smallest type that holds the sum: this is the hot loop of large slides.
-    sums: npt.NDArray[np.uint32] = pixels.reshape(rows, factor, cols, factor, 3).sum(axis=(1, 3), dtype=np.uint32)
+    sums: npt.NDArray[np.uint32] = pixels.reshape(rows, factor, cols, factor, 3).sum(
+        axis=(1, 3), dtype=np.uint32
+    )
     area = factor * factor
     return ((sums + area // 2) // area).astype(np.uint8)
 

@@ -35,6 +35,7 @@ METRIC_NAMES = {
     "dice_window_min": "Nuclei Dice, worst 128 px window",
     "ssim": "Luma SSIM",
 }
+SHORT_NAMES = {"dice": "Dice", "dice_window_min": "Dice of a window", "ssim": "SSIM"}
 NO_BASELINES: Mapping[str, Baseline] = MappingProxyType({})
 
 
@@ -91,6 +92,7 @@ def render_report(
             grid=package.grid,
             floors=floors,
             metric_names=METRIC_NAMES,
+            short_names=SHORT_NAMES,
             shares=shares,
             slide=jpeg_uri(overview(restoration, size)),
             layers=[

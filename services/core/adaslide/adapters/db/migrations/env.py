@@ -1,7 +1,8 @@
 """Run by Alembic, with the engine that `adaslide.adapters.db.migrate` hands it."""
 
-from adaslide.adapters.db.tables import Base
 from alembic import context
+
+from adaslide.adapters.db.tables import Base
 
 engine = context.config.attributes["engine"]
 with engine.connect() as connection:

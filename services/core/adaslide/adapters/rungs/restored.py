@@ -1,0 +1,57 @@
+"""Rungs that keep a low-resolution image and restore it: x2, x4 and the paper's Compress."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from PIL import Image
+
+from adaslide.adapters.restorers.bicubic import BicubicRestorer
+from adaslide.adapters.rungs.image_codec import image_of, packed
+from adaslide.domain.errors import WeightsMissing
+from adaslide.domain.pixels import Pixels, shrink
+from adaslide.domain.rung import Rung, RungSpec
+from adaslide.package.envelope import ImageParams
+from adaslide.ports.restorer import Restorer
+from adaslide.ports.rungs import PatchSource
+
+BICUBIC = b""
+"""The key of the restorer without weights."""
+
+
+def shrink_bilinear(pixels: Pixels, factor: int) -> Pixels:
+    """The paper's degradation: bilinear (Pillow's, antialiased), Methods "FIE training"."""
+    height, width = pixels.shape[:2]
+    size = width // factor, height // factor
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR))
+
+
+@dataclass(frozen=True, slots=True)
+class RestoredRung:
+    """See the module; `RungCodec`. ``restorers`` by (scale, sha256 of the weights)."""
+
+    restorers: Mapping[tuple[int, bytes], Restorer] = field(
+        default_factory=lambda: {(scale, BICUBIC): BicubicRestorer(scale) for scale in (2, 4)}
+    )
+
+    def encode(self, source: PatchSource, spec: RungSpec) -> bytes:
+        degrade = shrink_bilinear if spec.rung is Rung.PAPER_COMPRESS else shrink
+        return packed(degrade(source.pixels, spec.scale), spec)
+
+    def decode(self, payload: bytes, patch: int) -> Pixels:
+        params, low = image_of(payload, patch)
+        return self._restorer(params).restore([low])[0]
+
+    def preview(self, payload: bytes, patch: int, factor: int) -> Pixels:
+        params, low = image_of(payload, patch)
+        if params.scale > factor:
+            return BicubicRestorer(params.scale // factor).restore([low])[0]
+        return shrink(low, factor // params.scale)
+
+    def _restorer(self, params: ImageParams) -> Restorer:
+        restorer = self.restorers.get((params.scale, params.restorer_digest))
+        if restorer is None:
+            raise WeightsMissing(
+                f"this build has no weights {params.restorer_digest.hex()[:12]} to restore with"
+            )
+        return restorer

@@ -1,0 +1,141 @@
+"""The library's use-cases on files: what the command line does, as functions."""
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from glob import escape
+from pathlib import Path
+from typing import Any
+
+import psutil
+from PIL import Image
+
+from adaslide import wiring
+from adaslide.domain.errors import Conflict, RegionOutOfRange
+from adaslide.domain.geometry import Region
+from adaslide.domain.profile import profile_named
+from adaslide.package.reader import PackageReader
+from adaslide.pipeline.compress_shard import compress_shard
+from adaslide.pipeline.finalize import finalize
+from adaslide.pipeline.maps import render_map
+from adaslide.pipeline.plan import plan
+from adaslide.pipeline.report import render_report
+from adaslide.pipeline.verify import VerifyReport, verify
+
+MAP_PATCH_PX = 16
+"""Pixels along a patch's side in a drawn map."""
+
+
+def compress(
+    slide: Path,
+    out: Path,
+    *,
+    profile: str = "archive",
+    lambda_: float | None = None,
+    dice_floor: float | None = None,
+    mpp: float | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    workers: int | None = None,
+) -> dict[str, Any]:
+    """Compresses ``slide`` into the package folder ``out`` and returns its totals.
+
+    ``out`` appears whole or not at all. ``progress`` is told (patches done, patches in all). Raises
+    `Conflict` when ``out`` exists, and what `plan`, `compress_shard` and `finalize` raise.
+    """
+    policy = profile_named(profile).with_floors(dice=dice_floor).with_lambda(lambda_)
+    if out.exists():
+        raise Conflict("the package to be written exists already")
+    remove_dead_partials(out)
+    partial = _partial(out, os.getpid())
+    started = time.monotonic()
+    try:
+        with wiring.open_slide(slide) as reader, wiring.patch_executor(workers) as executor:
+            package, scratch = (
+                wiring.folder_store(partial / "package"),
+                wiring.folder_store(partial / "scratch"),
+            )
+            work = plan(reader, policy, mpp)
+            encoder, grid, done = wiring.patch_encoder(work), work.grid, 0
+
+            def advance(patches: int) -> None:
+                nonlocal done
+                done += patches
+                if progress:
+                    progress(done, len(grid))
+
+            for shard in grid.shards():
+                compress_shard(work, shard, reader, encoder, executor, package, scratch, progress=advance)
+            totals = finalize(
+                work,
+                package,
+                scratch,
+                wiring.patch_checker(work.patch, work.mpp, work.fill),
+                executor,
+                seconds=time.monotonic() - started,
+                peak_rss_bytes=wiring.peak_rss_bytes(),
+            )
+        (partial / "package").rename(out)
+        return totals
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _partial(out: Path, pid: int) -> Path:
+    return out.parent / f".{out.name}.{pid}.partial"
+
+
+def remove_dead_partials(out: Path) -> None:
+    """Removes what processes that were killed while writing ``out`` left beside it."""
+    for left in out.parent.glob(escape(f".{out.name}.") + "*.partial"):
+        pid = left.name.split(".")[-2]
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def open_package(path: Path) -> PackageReader:
+    """The package folder at ``path``. Raises `NotFound`, `PackageError`."""
+    return PackageReader(wiring.folder_store(path))
+
+
+def verify_package(path: Path, slide: Path | None = None, workers: int | None = None) -> VerifyReport:
+    """Verifies the package folder at ``path``, against its ``slide`` if given."""
+    package = open_package(path)
+    info = package.info
+    checker = wiring.patch_checker(info.patch, info.mpp, info.fill)
+    with wiring.patch_executor(workers) as executor:
+        if slide is None:
+            return verify(wiring.folder_store(path), package, checker, executor)
+        with wiring.open_slide(slide) as reader:
+            return verify(wiring.folder_store(path), package, checker, executor, reader)
+
+
+def restore(
+    path: Path, out: Path, *, region: Region | None = None, level: int = 0, original: bool = False
+) -> dict[str, Any]:
+    """Writes restored pixels, or with ``original`` the source's own tiles, to ``out``; see `Exporter.export`.
+
+    ``region`` is in pixels of the slide shrunk by 2 ** ``level``.
+    """
+    if level < 0:
+        raise RegionOutOfRange("levels count from 0, the full resolution")
+    exporter = wiring.exporter(open_package(path))
+    return exporter.export(out, region=region, downsample=2**level, original=original)
+
+
+def draw_map(path: Path, layer: str, out: Path) -> None:
+    """Writes the package's map ``layer`` as a PNG, `MAP_PATCH_PX` pixels a patch."""
+    rgba = render_map(open_package(path).maps, layer, MAP_PATCH_PX)
+    Image.fromarray(rgba).save(out, "PNG")
+
+
+def write_report(path: Path, out: Path, slide: Path | None = None) -> None:
+    """Writes the page about the package; with ``slide``, patches before and after, and other formats."""
+    package = open_package(path)
+    restoration = wiring.restoration(package)
+    if slide is None:
+        page = render_report(package, restoration)
+    else:
+        with wiring.open_slide(slide) as reader:
+            page = render_report(package, restoration, reader, wiring.baselines(package.info.mpp))
+    out.write_text(page, encoding="utf-8")

@@ -1,0 +1,46 @@
+"""What every suite shares: the sample slide, its pixels, and packages made of it once a session."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import openslide
+import pytest
+from hypothesis import settings
+
+from adaslide import library
+
+settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+settings.register_profile("dev", deadline=None)
+settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def sample_slide():
+    """The CC0 slide in the repository: 2220 x 2967 px, 130 RGB-JPEG tiles of 240 px."""
+    return ROOT / "samples" / "CMU-1-Small-Region.svs"
+
+
+@pytest.fixture(scope="session")
+def sample_pixels(sample_slide):
+    """(2967, 2220, 3) uint8, as OpenSlide reads the sample: the reference of every claim."""
+    with openslide.OpenSlide(sample_slide) as slide:
+        pixels = np.asarray(slide.read_region((0, 0), 0, slide.dimensions).convert("RGB"))
+    pixels.setflags(write=False)
+    return pixels
+
+
+@pytest.fixture(scope="session")
+def archive_package(sample_slide, tmp_path_factory):
+    """(path, totals) of the sample under the profile archive. Read only."""
+    path = tmp_path_factory.mktemp("archive") / "sample.zarr"
+    return path, library.compress(sample_slide, path, profile="archive")
+
+
+@pytest.fixture(scope="session")
+def exact_package(sample_slide, tmp_path_factory):
+    """(path, totals) of the sample under the profile exact. Read only."""
+    path = tmp_path_factory.mktemp("exact") / "sample.zarr"
+    return path, library.compress(sample_slide, path, profile="exact")
