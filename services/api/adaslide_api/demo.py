@@ -77,10 +77,8 @@ def demo(slide: Path, data: Path, *, once: bool) -> None:
     with service(data, slide.parent) as client:
         console.print(f"[bold]AdaSlide[/] serves on {client.base_url}\n")
         started = time.monotonic()
-        job = _compress(client, slide)
-        seconds = time.monotonic() - started
-        facts = _get(client, f"/slides/{SLIDE_ID}").json()
-        _show(facts, job, seconds)
+        totals = _compress(client, slide)["package"]["totals"]
+        _show(totals, time.monotonic() - started)
         _fetch(client)
         _show_pages(client)
         if not once:
@@ -147,8 +145,7 @@ def _checked(response: httpx.Response) -> httpx.Response:
         return response
     kind = Unavailable if response.status_code >= 500 else InputError
     if response.headers.get("content-type", "").startswith("application/problem+json"):
-        problem = response.json()
-        raise kind(f"{problem.get('title', '')}: {problem.get('detail', '')}")
+        raise kind(response.json()["detail"])
     raise kind(f"the service answered {response.status_code}")
 
 
@@ -180,13 +177,13 @@ def _compress(client: httpx.Client, slide: Path) -> dict[str, Any]:
                 break
             time.sleep(POLL_SECONDS)
     if job["state"] != "succeeded":
-        problem = job["problem"] or {}
-        raise Unavailable(f"the job {job['state']}: {problem.get('title', 'no reason given')}")
+        raise Unavailable(
+            f"the job is {job['state']}: {(job['problem'] or {}).get('detail', 'nobody says why')}"
+        )
     return job
 
 
-def _show(facts: dict[str, Any], job: dict[str, Any], seconds: float) -> None:
-    totals = facts["totals"]
+def _show(totals: dict[str, Any], seconds: float) -> None:
     before, after = totals["source_bytes"], totals["package_bytes"]
     table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(style="dim")

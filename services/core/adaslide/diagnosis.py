@@ -33,10 +33,7 @@ def diagnose() -> list[Check]:
     """Every check, none skipped because another failed."""
     return [
         _check("reads slides (OpenSlide)", _openslide),
-        *(
-            _check(f"encodes and decodes {spec.name}", lambda spec=spec: _round_trip(spec))
-            for spec in _specs()
-        ),
+        *(_check(f"encodes and decodes {spec.name}", partial(_round_trip, spec)) for spec in _specs()),
         _check("Zarr finds the codec", _zarr_codec),
         _check("worker processes", _workers),
         _check("free space for temporary files", _free_space),

@@ -38,9 +38,12 @@ class Profile:
         return replace(self, floors=replace(self.floors, dice=dice))
 
     def with_lambda(self, lambda_: float | None) -> "Profile":
-        """The profile with another lambda; raises `ProfileInvalid` outside [0, 1]."""
+        """The profile with another lambda; raises `ProfileInvalid` outside [0, 1], and for profiles
+        whose decisions do not depend on it: a dial that turns nothing would be a lie."""
         if lambda_ is None:
             return self
+        if self.name != "paper":
+            raise ProfileInvalid(f"lambda belongs to the profile paper; {self.id} is steered by its floors")
         if not 0.0 <= lambda_ <= 1.0:
             raise ProfileInvalid(f"lambda is in [0, 1], not {lambda_}")
         return replace(self, lambda_=lambda_)

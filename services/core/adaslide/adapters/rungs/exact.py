@@ -72,13 +72,23 @@ def _transcoded(jpeg: bytes) -> bytes | None:
         return None
 
 
-def _part(tile: EncodedTile | None) -> tuple[TilePart, bytes]:
+def _sound(tile: EncodedTile, size: int) -> bool:
+    """Whether libjpeg-turbo decodes the tile without a single warning."""
+    try:
+        _decoded(merged(tile), size, rgb=tile.rgb)
+    except ValueError:
+        return False
+    return True
+
+
+def _part(tile: EncodedTile | None, size: int) -> tuple[TilePart, bytes]:
     if tile is None:
         return TilePart(TILE_ABSENT, 0, 0), b""
     jpeg = merged(tile)
     colour = TILE_RGB if tile.rgb else 0
     tables = len(jpeg) - len(tile.data)
-    jxl = _transcoded(jpeg)
+    # JPEG XL keeps some damaged streams too; those stay as they stand, decoded with forbearance.
+    jxl = _transcoded(jpeg) if _sound(tile, size) else None
     if jxl is not None and len(jxl) < len(jpeg):
         return TilePart(TILE_JXL | colour, tables, len(jxl)), jxl
     return TilePart(TILE_JPEG | colour, tables, len(jpeg)), jpeg
@@ -112,7 +122,7 @@ class ExactRung:
 
     def encode(self, source: PatchSource, spec: RungSpec) -> bytes:
         """Needs ``source.tiles``."""
-        parts = [_part(tile) for row in source.tiles for tile in row]
+        parts = [_part(tile, source.tile_size) for row in source.tiles for tile in row]
         params = TileParams(
             source.tile_size, len(source.tiles[0]), len(source.tiles), tuple(part for part, _ in parts)
         )
@@ -120,12 +130,7 @@ class ExactRung:
 
     def is_sound(self, source: PatchSource) -> bool:
         """Whether libjpeg-turbo decodes every tile without a single warning."""
-        try:
-            for tile in (tile for row in source.tiles for tile in row if tile is not None):
-                _decoded(merged(tile), source.tile_size, rgb=tile.rgb)
-        except ValueError:
-            return False
-        return True
+        return all(_sound(tile, source.tile_size) for row in source.tiles for tile in row if tile is not None)
 
     def source_tiles(self, payload: bytes) -> list[list[EncodedTile | None]]:
         """The tiles of an exact payload byte for byte as they stood in the source, row by row."""

@@ -1,0 +1,27 @@
+"""What routes are handed by FastAPI."""
+
+from typing import Annotated
+
+from fastapi import Depends, Query, Request
+
+from adaslide_api.packages import OpenPackage
+from adaslide_api.wiring import Services
+
+
+def services(request: Request) -> Services:
+    """The parts that `create_app` built."""
+    found: Services = request.app.state.services
+    return found
+
+
+ServicesDep = Annotated[Services, Depends(services)]
+PackageId = Annotated[str | None, Query(alias="package", description="A package's id; the newest unless given")]
+
+
+async def package(request: Request, key: str, package_id: PackageId = None) -> OpenPackage:
+    """The package that the path's slide and ``?package=`` name."""
+    parts = services(request)
+    return await parts.decode.run(lambda: parts.packages.open(parts.packages.find(key, package_id)))
+
+
+PackageDep = Annotated[OpenPackage, Depends(package)]

@@ -1,0 +1,101 @@
+"""What stands before every request: who may speak to the service, how much it may send, what is logged.
+
+Without users, being on this machine is the only credential, so a web page elsewhere must not borrow
+it: the Host header is checked (DNS rebinding) and so is the Origin of whatever changes something.
+"""
+
+import logging
+import time
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from adaslide.domain.errors import SlideTooLarge
+from adaslide.settings import Settings
+from adaslide_api.errors import problem
+
+logger = logging.getLogger("adaslide_api.access")
+
+LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
+JSON_BYTES = 1 << 20
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+}
+
+
+class Guard:
+    """ASGI middleware."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        self._upload_bytes = settings.limits.upload_bytes
+        serving = settings.serving
+        self._hosts = LOOPBACK_NAMES | {serving.host} if serving.loopback else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        started = time.perf_counter()
+        status = 500
+
+        async def guarded_send(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message).update(HEADERS)
+            await send(message)
+
+        try:
+            refusal = self._refusal(scope, headers)
+            if refusal is not None:
+                await refusal(scope, receive, guarded_send)
+            else:
+                await self._app(scope, self._limited(headers, receive), guarded_send)
+        finally:
+            # The route's pattern, not the path: a path may hold the caller's own name for a slide.
+            route = getattr(scope.get("route"), "path", "-")
+            took = 1000 * (time.perf_counter() - started)
+            logger.info("%s %s %d %.0f ms", scope["method"], route, status, took)
+
+    def _refusal(self, scope: Scope, headers: Headers) -> ASGIApp | None:
+        host = headers.get("host", "")
+        if self._hosts is not None and _host_name(host) not in self._hosts:
+            return problem(421, "wrong-host", "this service answers to this machine's own names only")
+        origin = headers.get("origin")
+        if scope["method"] not in SAFE_METHODS and origin is not None and urlsplit(origin).netloc != host:
+            return problem(403, "wrong-origin", "a page of another site may not change anything here")
+        return None
+
+    def _limited(self, headers: Headers, receive: Receive) -> Receive:
+        upload = headers.get("content-type", "").startswith("multipart/form-data")
+        limit = self._upload_bytes if upload else JSON_BYTES
+        received = 0
+
+        async def limited() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > limit:
+                raise SlideTooLarge(f"a request of this kind has at most {limit} bytes")
+            return message
+
+        return limited
+
+
+def _host_name(host: str) -> str:
+    """``host`` without its port; an IPv6 address without its brackets."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""

@@ -1,0 +1,118 @@
+"""How a slide becomes known: its source checked and read once, its facts stored."""
+
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from adaslide.adapters.db.ids import is_id, new_id
+from adaslide.domain.errors import Conflict, InputError, NotFound
+from adaslide.domain.slide import SlideFacts
+from adaslide.ports.jobs import Database, SlideRecord
+from adaslide.settings import Settings
+from adaslide.wiring import open_slide
+from adaslide_worker.workspace import Workspace
+
+LONGEST_ALIAS = 128
+_RESERVED_ENDINGS = (".dzi", "_files")
+
+
+def checked_alias(alias: str) -> str:
+    """Raises `InputError` for a name that cannot be told from an id or stand in a path."""
+    if (
+        not 0 < len(alias) <= LONGEST_ALIAS
+        or not alias.isprintable()
+        or alias != alias.strip(" .")
+        or any(char in "/\\?#%" for char in alias)
+        or alias.endswith(_RESERVED_ENDINGS)
+        or is_id(alias)
+    ):
+        raise InputError("a slide's own name has 1 to 128 printable characters without / \\ ? # %")
+    return alias
+
+
+def facts_json(facts: SlideFacts) -> dict[str, Any]:
+    """What callers may know of a slide."""
+    tiles = facts.tiles
+    return {
+        "width": facts.size.width,
+        "height": facts.size.height,
+        "levels": [
+            {"width": level.size.width, "height": level.size.height, "downsample": level.downsample}
+            for level in facts.levels
+        ],
+        "vendor": facts.vendor,
+        "mpp": facts.mpp,
+        "objective": facts.objective,
+        "icc": facts.icc is not None,
+        "source_bytes": facts.source_bytes,
+        "source_tiles": None if tiles is None else {"size": tiles.tile, "bytes": tiles.total_bytes},
+    }
+
+
+class Registrar:
+    """Registers slides."""
+
+    def __init__(self, settings: Settings, database: Database, workspace: Workspace) -> None:
+        self._roots = settings.allowed_roots
+        self._database = database
+        self._workspace = workspace
+
+    def new_folder(self) -> tuple[str, Path]:
+        """An id for a slide to come, and the folder its upload goes to."""
+        slide_id = new_id()
+        return slide_id, self._workspace.slide_folder(slide_id)
+
+    def discard(self, slide_id: str) -> None:
+        """Removes what was uploaded for a slide that was not registered."""
+        shutil.rmtree(self._workspace.slide_folder(slide_id), ignore_errors=True)
+
+    def register_upload(self, slide_id: str, name: str, alias: str | None) -> tuple[SlideRecord, bool]:
+        """The slide whose file is in its folder, and whether it is new."""
+        slide, new = self._register(slide_id, name, staged=True, alias=alias)
+        if not new:
+            self.discard(slide_id)
+        return slide, new
+
+    def register_uri(self, uri: str, alias: str | None) -> tuple[SlideRecord, bool]:
+        """The slide at a ``file://`` URI below an allowed root, read in place and never changed."""
+        return self._register(new_id(), str(self._resolve(uri)), staged=False, alias=alias)
+
+    def _resolve(self, uri: str) -> Path:
+        try:
+            parts = urlsplit(uri)
+            path = Path(unquote(parts.path)).resolve()
+        except ValueError:
+            raise InputError("not a URI") from None
+        if parts.scheme != "file" or parts.netloc not in ("", "localhost") or parts.query or parts.fragment:
+            raise InputError("a source is a file:///... URI")
+        # Before looking whether it exists: the answer must not tell what is elsewhere on the disk.
+        if not any(path.is_relative_to(root) for root in self._roots):
+            raise InputError("the URI is below none of the allowed roots (ADASLIDE_ALLOWED_ROOTS)")
+        if not path.exists():
+            raise NotFound("there is no slide at that URI")
+        return path
+
+    def _register(
+        self, slide_id: str, source: str, *, staged: bool, alias: str | None
+    ) -> tuple[SlideRecord, bool]:
+        slide = SlideRecord(slide_id, alias, source, staged, {}, "", datetime.now(UTC))
+        with open_slide(self._workspace.slide_path(slide)) as reader:
+            facts = reader.facts
+        slide = SlideRecord(
+            slide_id, alias, source, staged, facts_json(facts), facts.source_sha256, datetime.now(UTC)
+        )
+        with self._database.write() as unit:
+            known = None
+            if alias is not None:
+                try:
+                    known = unit.slides.find(alias)
+                except NotFound:
+                    pass
+            if known is None:
+                unit.slides.add(slide)
+                return slide, True
+            if known.sha256 != slide.sha256:
+                raise Conflict("another slide is registered under that name")
+            return known, False

@@ -1,0 +1,81 @@
+"""Jobs: look at, follow, cancel."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from anyio import sleep, to_thread
+from fastapi import APIRouter, Header, Query, Response
+from fastapi.responses import JSONResponse
+from sse_starlette import EventSourceResponse, ServerSentEvent
+
+from adaslide.domain.errors import InputError
+from adaslide.domain.job import JobState
+from adaslide.ports.jobs import JobEvent, JobRecord, UnitOfWork
+from adaslide_api.deps import ServicesDep
+from adaslide_api.schemas import JobOut, JobPage
+from adaslide_api.wiring import Services
+
+router = APIRouter(tags=["jobs"])
+
+POLL_S = 0.25
+
+
+def _out(unit: UnitOfWork, job: JobRecord) -> JobOut:
+    return JobOut.of(job, unit.packages.get(job.package_id) if job.state is JobState.SUCCEEDED else None)
+
+
+@router.get("/jobs")
+def jobs(
+    parts: ServicesDep,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    before: str | None = None,
+    slide: str | None = None,
+) -> JobPage:
+    """Jobs, newest first; ``slide`` (an id) keeps those of one slide."""
+    with parts.backend.database.read() as unit:
+        found = unit.jobs.page(limit, before, slide)
+        items = [_out(unit, job) for job in found]
+    return JobPage(items=items, next=found[-1].id if len(found) == limit else None)
+
+
+@router.get("/jobs/{job_id}")
+def job(job_id: str, parts: ServicesDep) -> JobOut:
+    """One job."""
+    with parts.backend.database.read() as unit:
+        return _out(unit, unit.jobs.get(job_id))
+
+
+@router.delete("/jobs/{job_id}", status_code=202, response_model=JobOut)
+def cancel(job_id: str, parts: ServicesDep) -> Response:
+    """Asks for the job's end; what it has written so far is removed."""
+    return JSONResponse(JobOut.of(parts.submitter.cancel(job_id)).model_dump(mode="json"), 202)
+
+
+@router.get("/jobs/{job_id}/events", response_class=EventSourceResponse)
+async def events(
+    job_id: str, parts: ServicesDep, last_event_id: Annotated[str | None, Header()] = None
+) -> EventSourceResponse:
+    """The job's log as server-sent events, from ``Last-Event-ID`` on; ends with the job."""
+    if last_event_id and not last_event_id.isdecimal():
+        raise InputError("Last-Event-ID is a number")
+    await to_thread.run_sync(_look, parts, job_id, 0)
+    return EventSourceResponse(_follow(parts, job_id, int(last_event_id or 0)))
+
+
+def _look(parts: Services, job_id: str, after: int) -> tuple[list[JobEvent], bool]:
+    with parts.backend.database.read() as unit:
+        ended = unit.jobs.get(job_id).state.terminal
+        return unit.jobs.events(job_id, after), ended
+
+
+async def _follow(parts: Services, job_id: str, after: int) -> AsyncIterator[ServerSentEvent]:
+    while True:
+        found, ended = await to_thread.run_sync(_look, parts, job_id, after)
+        for event in found:
+            data = json.dumps({**event.data, "at": event.at.isoformat()})
+            yield ServerSentEvent(data, event=event.kind, id=str(event.id))
+            after = event.id
+        if ended and not found:
+            return
+        await sleep(0 if found else POLL_S)

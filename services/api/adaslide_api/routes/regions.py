@@ -1,0 +1,105 @@
+"""Parts of a slide that are no tiles: regions, maps, single patches."""
+
+import time
+from typing import Annotated, Literal
+
+import numpy as np
+from fastapi import APIRouter, Query, Request, Response
+
+from adaslide.domain.errors import NotFound, RegionOutOfRange, SlideTooLarge
+from adaslide.domain.geometry import PatchIndex, Region
+from adaslide.domain.rung import PROVENANCE, Rung
+from adaslide.pipeline.maps import LAYERS, render_map
+from adaslide_api.deps import PackageDep, ServicesDep
+from adaslide_api.images import ENCODERS, REGION_FORMATS, png
+from adaslide_api.packages import OpenPackage, Tile
+from adaslide_api.routes.tiles import cache_headers, make_tag, not_modified
+from adaslide_api.schemas import PatchOut
+
+router = APIRouter(tags=["regions"])
+
+MAP_SCALE = 16
+Side = Annotated[int, Query(ge=0, le=10**7)]
+
+
+@router.get(
+    "/slides/{key}/region",
+    response_class=Response,
+    responses={200: {"content": {ENCODERS[suffix][0]: {} for suffix in REGION_FORMATS.values()}}},
+)
+async def region(
+    package: PackageDep,
+    parts: ServicesDep,
+    request: Request,
+    x: Side,
+    y: Side,
+    w: Annotated[int, Query(ge=1, le=10**7)],
+    h: Annotated[int, Query(ge=1, le=10**7)],
+    level: Annotated[int, Query(ge=0, le=30, description="0 is full resolution; each level halves it")] = 0,
+    format: Literal["png", "jpeg", "npy"] = "png",  # noqa: A002 - the name of the parameter on the wire
+) -> Response:
+    """Restored pixels of any region, in pixels of its level. png and npy ((h, w, 3) uint8) are exact."""
+    if w * h > parts.settings.limits.region_pixels:
+        raise SlideTooLarge(f"a region has at most {parts.settings.limits.region_pixels} pixels")
+    tag = make_tag(package, "region", level, x, y, w, h, format)
+    headers = cache_headers(request, tag)
+    if not_modified(request, tag):
+        return Response(status_code=304, headers=headers)
+    made, took = await parts.decode.run(_render, package, Region(x, y, w, h), level, REGION_FORMATS[format])
+    headers |= {"X-AdaSlide-Provenance": made.provenance, "Server-Timing": f"region;dur={took:.1f}"}
+    return Response(made.data, media_type=made.media_type, headers=headers)
+
+
+def _render(package: OpenPackage, where: Region, level: int, suffix: str) -> tuple[Tile, float]:
+    started = time.perf_counter()
+    restored = package.restoration.read(where, 1 << level)
+    media_type, encode = ENCODERS[suffix]
+    tile = Tile(encode(restored.pixels), media_type, restored.provenance.value)
+    return tile, 1000 * (time.perf_counter() - started)
+
+
+@router.get(
+    "/slides/{key}/maps/{layer}.png", response_class=Response, responses={200: {"content": {"image/png": {}}}}
+)
+async def map_image(
+    layer: str,
+    package: PackageDep,
+    parts: ServicesDep,
+    request: Request,
+    scale: Annotated[int, Query(ge=1, le=64, description="Pixels along a patch's side")] = MAP_SCALE,
+) -> Response:
+    """A map of the package as a picture, one square per patch; the last column and row may reach
+    beyond the slide. Transparent where nothing was measured."""
+    if layer not in LAYERS:
+        raise NotFound(f"no such map; there are {', '.join(LAYERS)}")
+    if len(package.reader.grid) * scale**2 > parts.settings.limits.region_pixels:
+        raise SlideTooLarge("the map is too large at this scale")
+    tag = make_tag(package, "map", layer, scale)
+    headers = cache_headers(request, tag)
+    if not_modified(request, tag):
+        return Response(status_code=304, headers=headers)
+    data = await parts.decode.run(lambda: png(render_map(package.reader.maps, layer, scale)))
+    return Response(data, media_type="image/png", headers=headers)
+
+
+@router.get("/slides/{key}/patches/{row}/{col}")
+async def patch(row: int, col: int, package: PackageDep, parts: ServicesDep) -> PatchOut:
+    """What was decided for one patch, and what was measured of it."""
+    return await parts.decode.run(_patch, package, row, col)
+
+
+def _patch(package: OpenPackage, row: int, col: int) -> PatchOut:
+    grid, maps = package.reader.grid, package.reader.maps
+    if not (0 <= row < grid.rows and 0 <= col < grid.cols):
+        raise RegionOutOfRange(f"the grid has {grid.rows} rows and {grid.cols} columns")
+    rung = Rung(int(maps.decision["rung"][row, col]))
+    measured = maps.fidelity(PatchIndex(row, col)).as_dict()
+    return PatchOut(
+        row=row,
+        col=col,
+        rung=rung.label,
+        provenance=PROVENANCE[rung].value,
+        bytes=int(maps.decision["bytes"][row, col]),
+        source_bytes=int(maps.decision["source_bytes"][row, col]),
+        quality={name: round(value, 4) if np.isfinite(value) else None for name, value in measured.items()},
+    )

@@ -1,0 +1,84 @@
+"""DeepZoom: the descriptor and its tiles."""
+
+import hashlib
+import re
+import time
+from importlib.metadata import version
+
+from fastapi import APIRouter, Request, Response
+
+from adaslide.domain.errors import NotFound, RegionOutOfRange
+from adaslide_api.deps import PackageDep, ServicesDep
+from adaslide_api.images import ENCODERS, TILE_FORMATS
+from adaslide_api.packages import OpenPackage, Tile
+
+router = APIRouter(tags=["tiles"])
+
+YEAR_S, MINUTE_S = 31_536_000, 60
+_TILE = re.compile(rf"(\d{{1,9}})_(\d{{1,9}})\.({'|'.join(TILE_FORMATS)})", re.ASCII)
+
+
+def cache_headers(request: Request, tag: str) -> dict[str, str]:
+    """A package never changes. A URL that does not name one may mean another package soon."""
+    age = YEAR_S if "package" in request.query_params else MINUTE_S
+    return {"ETag": tag, "Cache-Control": f"private, max-age={age}, immutable"}
+
+
+def make_tag(package: OpenPackage, *parts: object) -> str:
+    """A strong entity tag: the same package, address and software give the same bytes."""
+    text = "/".join(map(str, (package.record.id, version("adaslide"), *parts)))
+    return f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
+
+
+def not_modified(request: Request, tag: str) -> bool:
+    """Whether ``If-None-Match`` holds the tag."""
+    given = [part.strip().removeprefix("W/") for part in request.headers.get("if-none-match", "").split(",")]
+    return tag in given or "*" in given
+
+
+@router.get("/slides/{key}.dzi", response_class=Response)
+def descriptor(package: PackageDep, request: Request) -> Response:
+    """The DeepZoom descriptor; tiles are the package's patches, without overlap."""
+    tag = make_tag(package, "dzi")
+    body = package.deepzoom.descriptor("jpg")
+    return Response(body, media_type="application/xml", headers=cache_headers(request, tag))
+
+
+@router.get(
+    "/slides/{key}_files/{level}/{name}",
+    response_class=Response,
+    responses={200: {"content": {ENCODERS[suffix][0]: {} for suffix in TILE_FORMATS}}},
+)
+async def tile(level: int, name: str, package: PackageDep, parts: ServicesDep, request: Request) -> Response:
+    """The tile ``{col}_{row}.{jpg|webp|avif|png}`` of a DeepZoom level."""
+    match = _TILE.fullmatch(name)
+    if match is None:
+        raise NotFound("no such tile")
+    col, row, suffix = int(match[1]), int(match[2]), match[3]
+    tag = make_tag(package, "tile", level, col, row, suffix)
+    headers = cache_headers(request, tag)
+    if not_modified(request, tag):
+        return Response(status_code=304, headers=headers)
+    made, timing = parts.tiles.get(tag), "cache"
+    if made is None:
+        made, timing = await parts.decode.run(_render, package, level, col, row, suffix)
+        parts.tiles.put(tag, made)
+    headers |= {"X-AdaSlide-Provenance": made.provenance, "Server-Timing": timing}
+    return Response(made.data, media_type=made.media_type, headers=headers)
+
+
+def _render(package: OpenPackage, level: int, col: int, row: int, suffix: str) -> tuple[Tile, str]:
+    started = time.perf_counter()
+    try:
+        address = package.deepzoom.address(level, col, row)
+    except RegionOutOfRange:
+        raise NotFound("no such tile") from None
+    restored = package.restoration.read(address.region, address.downsample)
+    decoded = time.perf_counter()
+    media_type, encode = ENCODERS[suffix]
+    data = encode(restored.pixels)
+    took = 1000 * (decoded - started), 1000 * (time.perf_counter() - decoded)
+    return (
+        Tile(data, media_type, restored.provenance.value),
+        f"decode;dur={took[0]:.1f}, encode;dur={took[1]:.1f}",
+    )

@@ -1,0 +1,168 @@
+"""What goes in and out as JSON."""
+
+from datetime import datetime
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from adaslide.domain.job import JobState
+from adaslide.ports.jobs import CompressRequest, JobRecord, PackageRecord, SlideRecord
+
+
+class Body(BaseModel):
+    """A request's body: what it does not know it refuses."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class SourceBody(Body):
+    """A slide that the service reads in place."""
+
+    uri: str = Field(max_length=4096, examples=["file:///slides/one.svs"])
+
+
+class CompressBody(Body):
+    """How to compress; everything has a default."""
+
+    profile: str = Field("archive", max_length=64)
+    lambda_: float | None = Field(None, alias="lambda", allow_inf_nan=False)
+    dice_floor: float | None = Field(None, allow_inf_nan=False)
+    mpp: float | None = Field(None, allow_inf_nan=False, description="Micrometres per pixel at level 0")
+    source: SourceBody | None = Field(None, description="Registers the slide first if it is not known")
+
+    def request(self) -> CompressRequest:
+        return CompressRequest(self.profile, self.lambda_, self.dice_floor, self.mpp)
+
+
+class PackageOut(BaseModel):
+    """A finished package."""
+
+    id: str
+    slide: str
+    job: str
+    profile: str
+    created_at: datetime
+    totals: dict[str, Any]
+    links: dict[str, str]
+
+    @classmethod
+    def of(cls, package: PackageRecord) -> Self:
+        slide = f"/slides/{package.slide_id}"
+        chosen = f"?package={package.id}"
+        return cls(
+            id=package.id,
+            slide=package.slide_id,
+            job=package.job_id,
+            profile=package.request.profile,
+            created_at=package.created_at,
+            totals=package.totals,
+            links={
+                "slide": slide,
+                "viewer": f"/viewer/{package.slide_id}{chosen}",
+                "dzi": f"{slide}.dzi{chosen}",
+                "zarr": f"{slide}/package/zarr.json{chosen}",
+            },
+        )
+
+
+class SlideOut(BaseModel):
+    """A registered slide."""
+
+    id: str
+    alias: str | None
+    created_at: datetime
+    sha256: str
+    facts: dict[str, Any]
+    packages: list[PackageOut]
+    links: dict[str, str]
+
+    @classmethod
+    def of(cls, slide: SlideRecord, packages: list[PackageRecord]) -> Self:
+        own = f"/slides/{slide.id}"
+        return cls(
+            id=slide.id,
+            alias=slide.alias,
+            created_at=slide.created_at,
+            sha256=slide.sha256,
+            facts=slide.facts,
+            packages=[PackageOut.of(package) for package in packages],
+            links={"self": own, "compress": f"{own}/compress", "viewer": f"/viewer/{slide.id}"},
+        )
+
+
+class SlidePage(BaseModel):
+    """Slides, newest first. ``next`` goes into ``?before=``; null ends the list."""
+
+    items: list[SlideOut]
+    next: str | None
+
+
+class Progress(BaseModel):
+    """``done`` of ``total``; ``total`` is 0 until the slide was looked at."""
+
+    done: int
+    total: int
+    unit: str = "patches"
+
+
+class JobOut(BaseModel):
+    """A job. ``package`` is there once it has succeeded."""
+
+    id: str
+    slide: str
+    kind: str = "compress"
+    state: JobState
+    progress: Progress
+    attempts: int
+    problem: dict[str, Any] | None
+    request: dict[str, Any]
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    seconds: float
+    package: PackageOut | None
+    links: dict[str, str]
+
+    @classmethod
+    def of(cls, job: JobRecord, package: PackageRecord | None = None) -> Self:
+        own = f"/jobs/{job.id}"
+        request = job.request
+        return cls(
+            id=job.id,
+            slide=job.slide_id,
+            state=job.state,
+            progress=Progress(done=job.done, total=job.total),
+            attempts=job.attempts,
+            problem=job.problem,
+            request={
+                "profile": request.profile,
+                "lambda": request.lambda_,
+                "dice_floor": request.dice_floor,
+                "mpp": request.mpp,
+            },
+            created_at=job.created_at,
+            started_at=job.started_at,
+            finished_at=job.finished_at,
+            seconds=round(job.seconds, 3),
+            package=PackageOut.of(package) if package else None,
+            links={"self": own, "events": f"{own}/events", "slide": f"/slides/{job.slide_id}"},
+        )
+
+
+class JobPage(BaseModel):
+    """Jobs, newest first. ``next`` goes into ``?before=``; null ends the list."""
+
+    items: list[JobOut]
+    next: str | None
+
+
+class PatchOut(BaseModel):
+    """What is known of one patch."""
+
+    row: int
+    col: int
+    rung: str
+    provenance: str
+    bytes: int
+    source_bytes: int
+    quality: dict[str, float | None]

@@ -1,0 +1,97 @@
+"""How a compression is asked for: the same work is never done twice."""
+
+import hashlib
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+from adaslide.adapters.db.ids import new_id
+from adaslide.domain.errors import Conflict, InputError, MissingMpp
+from adaslide.domain.job import JobState
+from adaslide.domain.slide import MPP_RANGE
+from adaslide.ports.jobs import CompressRequest, Database, JobRecord, PackageRecord, SlideRecord, UnitOfWork
+from adaslide.ports.queue import Message, Task
+from adaslide_worker.compute import profile_of
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def checked_request(slide: SlideRecord, request: CompressRequest) -> CompressRequest:
+    """The request with its profile's full name. Raises `ProfileInvalid`, `InputError`, `MissingMpp`."""
+    low, high = MPP_RANGE
+    if request.mpp is not None and not low <= request.mpp <= high:
+        raise InputError(f"mpp is between {low} and {high} micrometres per pixel")
+    if request.mpp is None and slide.facts["mpp"] is None:
+        raise MissingMpp("the slide does not say its micrometres per pixel; supply mpp")
+    return CompressRequest(profile_of(request).id, request.lambda_, request.dice_floor, request.mpp)
+
+
+class Submitter:
+    """Makes jobs, or finds the one, or the package, that is the answer already."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def submit(
+        self, slide: SlideRecord, request: CompressRequest, key: str | None
+    ) -> JobRecord | PackageRecord:
+        """The package if it exists, else the job that will make it. ``key`` is the caller's Idempotency-Key.
+
+        Raises what `checked_request` raises, and `Conflict` when the key came with another request.
+        """
+        request = checked_request(slide, request)
+        digest = None if key is None else _digest(key)
+        fingerprint = _digest(json.dumps([slide.id, asdict(request)], sort_keys=True))
+        with self._database.write() as unit:
+            used = None if digest is None else unit.keys.get(digest)
+            if used is not None:
+                if used[0] != fingerprint:
+                    raise Conflict("that Idempotency-Key was used for another request")
+                return self._outcome(unit, used[1])
+            package = unit.packages.matching(slide.id, request)
+            job_id = package.job_id if package else self._job(unit, slide, request).id
+            if digest is not None:
+                unit.keys.add(digest, fingerprint, job_id)
+            return self._outcome(unit, job_id)
+
+    @staticmethod
+    def _outcome(unit: UnitOfWork, job_id: str) -> JobRecord | PackageRecord:
+        job = unit.jobs.get(job_id)
+        return unit.packages.get(job.package_id) if job.state is JobState.SUCCEEDED else job
+
+    @staticmethod
+    def _job(unit: UnitOfWork, slide: SlideRecord, request: CompressRequest) -> JobRecord:
+        active = unit.jobs.active(slide.id, request)
+        if active is not None:
+            return active
+        job = JobRecord(
+            id=new_id(),
+            slide_id=slide.id,
+            package_id=new_id(),
+            request=request,
+            state=JobState.QUEUED,
+            done=0,
+            total=0,
+            attempts=0,
+            problem=None,
+            seconds=0.0,
+            peak_rss_bytes=0,
+            created_at=datetime.now(UTC),
+            started_at=None,
+            finished_at=None,
+        )
+        unit.jobs.add(job)
+        unit.send(Message(Task.PLAN, (job.id,)))
+        return job
+
+    def cancel(self, job_id: str) -> JobRecord:
+        """Asks for the job's end. Raises `NotFound`, and `Conflict` when it has ended otherwise."""
+        with self._database.write() as unit:
+            if unit.jobs.transition(job_id, JobState.CANCELLING):
+                unit.send(Message(Task.SETTLE, (job_id,)))
+            job = unit.jobs.get(job_id)
+        if job.state in (JobState.CANCELLING, JobState.CANCELLED):
+            return job
+        raise Conflict(f"the job has {job.state.value} already")

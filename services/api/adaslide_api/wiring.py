@@ -1,0 +1,43 @@
+"""Where the API's parts meet."""
+
+from dataclasses import dataclass
+
+from adaslide.settings import Settings
+from adaslide_api.gate import Gate
+from adaslide_api.packages import OpenPackages, TileCache
+from adaslide_api.registration import Registrar
+from adaslide_api.submission import Submitter
+from adaslide_worker.wiring import Backend
+
+READING_SLIDES, WAITING_SLIDES = 2, 16
+"""Registrations that read their slide at the same time, and those that may wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What routes call."""
+
+    settings: Settings
+    backend: Backend
+    registrar: Registrar
+    submitter: Submitter
+    packages: OpenPackages
+    tiles: TileCache
+    decode: Gate
+    register: Gate
+
+
+def build_services(backend: Backend) -> Services:
+    """The API's parts on ``backend``."""
+    settings, database, workspace = backend.settings, backend.database, backend.workspace
+    limits = settings.limits
+    return Services(
+        settings=settings,
+        backend=backend,
+        registrar=Registrar(settings, database, workspace),
+        submitter=Submitter(database),
+        packages=OpenPackages(database, workspace, limits.open_packages),
+        tiles=TileCache(limits.tile_cache_bytes),
+        decode=Gate(limits.decode_threads, limits.decode_queue),
+        register=Gate(READING_SLIDES, WAITING_SLIDES),
+    )

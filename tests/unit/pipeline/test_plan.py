@@ -1,0 +1,93 @@
+"""A plan travels between processes as bytes and comes back the same."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+from adaslide import wiring
+from adaslide.domain.errors import InputError, MissingMpp
+from adaslide.domain.geometry import Region, Size
+from adaslide.domain.pixels import Pixels
+from adaslide.domain.profile import PROFILES
+from adaslide.domain.slide import MppOrigin, SlideFacts, SourceLevel, TileLayout, patch_size
+from adaslide.pipeline.plan import CompressionPlan, plan
+
+
+class FakeReader:
+    """Glass with one dark square, of any facts."""
+
+    def __init__(self, **changed):
+        size = changed.pop("size", Size(3000, 2000))
+        base = {
+            "size": size,
+            "levels": (SourceLevel(size, 1.0),),
+            "vendor": "test",
+            "mpp": 0.25,
+            "objective": 40.0,
+            "icc": b"\x00profile\xff",
+            "tiles": TileLayout(256, 12, 8, 12345),
+            "source_bytes": 99,
+            "source_sha256": "ab" * 32,
+        }
+        self.facts = SlideFacts(**(base | changed))
+
+    def thumbnail(self, max_side: int) -> Pixels:
+        made = np.full((max_side * 2 // 3, max_side, 3), (243, 240, 244), np.uint8)
+        made[: max_side // 6, : max_side // 6] = (150, 60, 140)
+        return made
+
+    def read(self, region: Region, level: int = 0) -> Pixels:
+        raise AssertionError("planning reads no patch")
+
+
+def test_a_plan_comes_back_the_same():
+    made = plan(FakeReader(), PROFILES["archive"].with_floors(dice=0.91))
+    back = CompressionPlan.from_bytes(made.to_bytes())
+    assert back.facts == made.facts
+    assert back.profile == made.profile
+    assert back.profile.floors.dice == 0.91
+    assert (back.mpp, back.mpp_origin, back.patch, back.glass) == (
+        0.25,
+        MppOrigin.PROPERTIES,
+        512,
+        made.glass,
+    )
+    assert np.array_equal(back.tissue, made.tissue)
+    assert back.grid == made.grid
+
+
+def test_tissue_and_glass_are_found():
+    made = plan(FakeReader(), PROFILES["archive"])
+    assert made.tissue.shape == (4, 6)
+    assert made.tissue[0, 0] > 0.9
+    assert made.tissue[3, 5] == 0
+    assert made.glass == (243, 240, 244)
+    assert made.fill == 242
+
+
+def test_the_callers_scale_wins_and_is_recorded():
+    made = plan(FakeReader(), PROFILES["archive"], mpp=0.5)
+    assert (made.mpp, made.mpp_origin) == (0.5, MppOrigin.CALLER)
+
+
+def test_no_scale_at_all_is_an_error():
+    with pytest.raises(MissingMpp):
+        plan(FakeReader(mpp=None), PROFILES["archive"])
+
+
+@pytest.mark.parametrize("mpp", [0.0, 11.0, float("nan"), float("inf")])
+def test_an_impossible_scale_is_an_error(mpp):
+    with pytest.raises(InputError):
+        plan(FakeReader(), PROFILES["archive"], mpp=mpp)
+
+
+def test_encoders_and_checkers_can_be_sent_to_worker_processes():
+    made = plan(FakeReader(), PROFILES["archive"])
+    for worker in (wiring.patch_encoder(made), wiring.patch_checker(512, 0.25, 242)):
+        assert pickle.loads(pickle.dumps(worker)) == worker
+
+
+@pytest.mark.parametrize(("tile", "patch"), [(240, 480), (256, 512), (512, 512), (1024, 1024), (500, 512)])
+def test_patches_align_to_tiles_where_that_is_possible(tile, patch):
+    assert patch_size(FakeReader(tiles=TileLayout(tile, 1, 1, 1)).facts) == patch
