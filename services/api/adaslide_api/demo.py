@@ -28,6 +28,8 @@ from rich.table import Table
 from adaslide.domain.errors import AdaSlideError, Conflict, InputError, Unavailable
 
 SLIDE_ID = "CMU-1-Small-Region"
+MARKER = ".adaslide-demo"
+"""Only a folder that holds it is ever removed."""
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 POLL_SECONDS = 0.25
@@ -90,10 +92,11 @@ def demo(slide: Path, data: Path, *, once: bool) -> None:
 def _clear(data: Path) -> None:
     """A demo starts from nothing, and removes nothing but a former demo."""
     if data.exists() and any(data.iterdir()):
-        if not (data / "adaslide.sqlite").is_file():
+        if not (data / MARKER).is_file():
             raise Conflict("the demo's folder holds something else; move it away or choose another")
         shutil.rmtree(data)
     data.mkdir(parents=True, exist_ok=True)
+    (data / MARKER).touch()
 
 
 @contextlib.contextmanager
@@ -106,7 +109,7 @@ def service(data: Path, allowed: Path) -> Iterator[httpx.Client]:
     settings |= {"ADASLIDE_DATA_DIR": str(data), "ADASLIDE_ALLOWED_ROOTS": str(allowed)}
     with (data / "service.log").open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 our own interpreter
-            [sys.executable, "-c", _SERVE, "serve", "--host", "127.0.0.1", "--port", str(port)],
+            [sys.executable, "-P", "-c", _SERVE, "serve", "--host", "127.0.0.1", "--port", str(port)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -15,7 +15,7 @@ def services(request: Request) -> Services:
 
 
 ServicesDep = Annotated[Services, Depends(services)]
-PackageId = Annotated[str | None, Query(alias="package", description="A package's id; the newest unless given")]
+PackageId = Annotated[str | None, Query(alias="package", description="A package's id, else the newest")]
 
 
 async def package(request: Request, key: str, package_id: PackageId = None) -> OpenPackage:

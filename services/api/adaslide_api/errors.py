@@ -64,7 +64,9 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
 def _framework(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     code = _FRAMEWORK_CODES.get(error.status_code, f"http-{error.status_code}")
-    response = problem(error.status_code, code, HTTPStatus(error.status_code).description or str(error.detail))
+    response = problem(
+        error.status_code, code, HTTPStatus(error.status_code).description or str(error.detail)
+    )
     response.headers.update(error.headers or {})
     return response
 

@@ -4,13 +4,13 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from threading import Lock
 
-from adaslide import codec_runtime
 from adaslide.addressing.deepzoom import DeepZoom
 from adaslide.domain.errors import NotFound
 from adaslide.package.reader import PackageReader
 from adaslide.pipeline.restore import Restoration
 from adaslide.ports.jobs import Database, PackageRecord
 from adaslide.ports.objects import ReadStore
+from adaslide.wiring import restoration
 from adaslide_worker.workspace import Workspace
 
 
@@ -58,7 +58,7 @@ class OpenPackages:
                 return package
         store = self._workspace.package(record.id)
         reader = PackageReader(store)
-        package = OpenPackage(record, store, reader, Restoration(reader, codec_runtime))
+        package = OpenPackage(record, store, reader, restoration(reader))
         with self._lock:
             self._open[record.id] = package
             if len(self._open) > self._keep:

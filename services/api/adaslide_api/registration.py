@@ -1,6 +1,7 @@
 """How a slide becomes known: its source checked and read once, its facts stored."""
 
 import shutil
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -106,10 +107,8 @@ class Registrar:
         with self._database.write() as unit:
             known = None
             if alias is not None:
-                try:
+                with suppress(NotFound):
                     known = unit.slides.find(alias)
-                except NotFound:
-                    pass
             if known is None:
                 unit.slides.add(slide)
                 return slide, True

@@ -193,11 +193,11 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
 ) -> None:
     """Run the service: API, worker, database and folder in one process."""
+    from adaslide.settings import load_settings
     from adaslide_api.main import serve as run
 
-    from adaslide.settings import load_settings
-
-    run(load_settings(host=host, port=port))
+    given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    run(load_settings(**({"serving": given} if given else {})))
 
 
 @app.command()

@@ -3,7 +3,7 @@
 import os
 import resource
 from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -20,6 +20,7 @@ from adaslide.adapters.rungs.exact import ExactRung
 from adaslide.adapters.rungs.image_codec import decode_coded, encode_image
 from adaslide.adapters.segmenters.otsu import OtsuSegmenter
 from adaslide.adapters.slides.openslide import ChildSlideReader, ReaderLimits
+from adaslide.domain.errors import Unavailable
 from adaslide.domain.fidelity import Fidelity
 from adaslide.domain.pixels import Pixels
 from adaslide.domain.rung import Codec, Rung, RungSpec
@@ -70,6 +71,7 @@ def patch_executor(workers: int | None = None) -> Iterator[Executor]:
     """A pool of ``workers`` processes, as many as the process may use cores unless given.
 
     They are started afresh, never forked from a process with threads, and end with their parent.
+    Raises `Unavailable` when one of them is lost.
     """
     count = workers or len(os.sched_getaffinity(0))
     with ProcessPoolExecutor(
@@ -77,6 +79,8 @@ def patch_executor(workers: int | None = None) -> Iterator[Executor]:
     ) as pool:
         try:
             yield pool
+        except BrokenExecutor as error:
+            raise Unavailable("a process that encodes patches was lost") from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 

@@ -47,12 +47,8 @@ def test_a_plan_comes_back_the_same():
     assert back.facts == made.facts
     assert back.profile == made.profile
     assert back.profile.floors.dice == 0.91
-    assert (back.mpp, back.mpp_origin, back.patch, back.glass) == (
-        0.25,
-        MppOrigin.PROPERTIES,
-        512,
-        made.glass,
-    )
+    assert (back.mpp, back.mpp_origin, back.patch) == (0.25, MppOrigin.PROPERTIES, 512)
+    assert back.glass == made.glass
     assert np.array_equal(back.tissue, made.tissue)
     assert back.grid == made.grid
 
@@ -84,8 +80,10 @@ def test_an_impossible_scale_is_an_error(mpp):
 
 def test_encoders_and_checkers_can_be_sent_to_worker_processes():
     made = plan(FakeReader(), PROFILES["archive"])
-    for worker in (wiring.patch_encoder(made), wiring.patch_checker(512, 0.25, 242)):
-        assert pickle.loads(pickle.dumps(worker)) == worker
+    encoder = pickle.loads(pickle.dumps(wiring.patch_encoder(made)))
+    checker = pickle.loads(pickle.dumps(wiring.patch_checker(512, 0.25, 242)))
+    assert encoder.profile == made.profile
+    assert (checker.pixels(None) == 242).all()
 
 
 @pytest.mark.parametrize(("tile", "patch"), [(240, 480), (256, 512), (512, 512), (1024, 1024), (500, 512)])

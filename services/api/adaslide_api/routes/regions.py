@@ -36,7 +36,7 @@ async def region(
     w: Annotated[int, Query(ge=1, le=10**7)],
     h: Annotated[int, Query(ge=1, le=10**7)],
     level: Annotated[int, Query(ge=0, le=30, description="0 is full resolution; each level halves it")] = 0,
-    format: Literal["png", "jpeg", "npy"] = "png",  # noqa: A002 - the name of the parameter on the wire
+    format: Literal["png", "jpeg", "npy"] = "png",
 ) -> Response:
     """Restored pixels of any region, in pixels of its level. png and npy ((h, w, 3) uint8) are exact."""
     if w * h > parts.settings.limits.region_pixels:

@@ -59,10 +59,12 @@ async def tile(level: int, name: str, package: PackageDep, parts: ServicesDep, r
     headers = cache_headers(request, tag)
     if not_modified(request, tag):
         return Response(status_code=304, headers=headers)
-    made, timing = parts.tiles.get(tag), "cache"
-    if made is None:
+    cached = parts.tiles.get(tag)
+    if cached is None:
         made, timing = await parts.decode.run(_render, package, level, col, row, suffix)
         parts.tiles.put(tag, made)
+    else:
+        made, timing = cached, "cache"
     headers |= {"X-AdaSlide-Provenance": made.provenance, "Server-Timing": timing}
     return Response(made.data, media_type=made.media_type, headers=headers)
 

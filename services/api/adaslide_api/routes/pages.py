@@ -1,0 +1,157 @@
+"""Pages for people: the viewer, the list of jobs, what a problem means."""
+
+from functools import cache
+from typing import Any
+
+import jinja2
+from fastapi import APIRouter
+from fastapi.responses import HTMLResponse, RedirectResponse
+
+from adaslide.domain.errors import AdaSlideError, NotFound
+from adaslide.domain.profile import PROFILES
+from adaslide.domain.rung import PROVENANCE, RESTORED_RUNGS, Rung
+from adaslide.pipeline.maps import RUNG_COLOURS, legend
+from adaslide_api.deps import PackageId, ServicesDep
+from adaslide_api.errors import status_of
+from adaslide_api.packages import OpenPackage
+from adaslide_api.wiring import Services
+
+router = APIRouter(include_in_schema=False)
+
+FIDELITY_LAYERS = {
+    "dice": "nuclei, Dice",
+    "dice_window_min": "nuclei, worst 128 px window",
+    "ssim": "structure, SSIM of luma",
+    "psnr": "PSNR, dB",
+}
+_UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+def human_bytes(size: float) -> str:
+    """``1275934`` as ``1.28 MB``: decimal units, three digits."""
+    for unit in _UNITS[:-1]:
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} {_UNITS[-1]}"
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("adaslide_api"), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters["bytes"] = human_bytes
+    return environment
+
+
+def _page(name: str, status: int = 200, **context: Any) -> HTMLResponse:
+    return HTMLResponse(_templates().get_template(name).render(**context), status)
+
+
+@router.get("/")
+async def root() -> RedirectResponse:
+    """To the list of jobs."""
+    return RedirectResponse("/admin")
+
+
+@router.get("/admin")
+async def admin() -> HTMLResponse:
+    """Slides and jobs, live."""
+    return _page("admin.html", profiles=list(PROFILES))
+
+
+@router.get("/viewer/{key}")
+async def viewer(key: str, parts: ServicesDep, package_id: PackageId = None) -> HTMLResponse:
+    """A slide in the browser; a page that waits while it has no package."""
+    try:
+        return await parts.decode.run(_viewer, parts, key, package_id)
+    except NotFound:
+        title, text = await parts.decode.run(_why_not, parts, key)
+        return _page("message.html", 404, title=title, text=text)
+
+
+def _viewer(parts: Services, key: str, package_id: str | None) -> HTMLResponse:
+    package = parts.packages.open(parts.packages.find(key, package_id))
+    with parts.backend.database.read() as unit:
+        slide = unit.slides.get(package.record.slide_id)
+        packages = unit.packages.of_slide(slide.id)
+    totals = package.record.totals
+    rungs = _rungs(totals)
+    restored = sum(row["patches"] for row in rungs if row["restored"])
+    return _page(
+        "viewer.html",
+        slide=slide,
+        package=package.record,
+        packages=packages,
+        totals=totals,
+        rungs=rungs,
+        restored=restored,
+        layers=FIDELITY_LAYERS,
+        data=_view_data(package),
+    )
+
+
+def _rungs(totals: dict[str, Any]) -> list[dict[str, Any]]:
+    """The legend: every rung in use, in its colour, with its patches and bytes."""
+    patches = totals["patches"]
+    return [
+        {
+            "label": rung.label,
+            "colour": colour,
+            "patches": patches["by_rung"][rung.label],
+            "bytes": patches["bytes_by_rung"][rung.label],
+            "provenance": PROVENANCE[rung].value,
+            "restored": rung in RESTORED_RUNGS,
+        }
+        for rung, colour in RUNG_COLOURS.items()
+        if rung.label in patches["by_rung"]
+    ]
+
+
+def _view_data(package: OpenPackage) -> dict[str, Any]:
+    """What the page's script needs."""
+    info, record = package.reader.info, package.record
+    return {
+        "slide": f"/slides/{record.slide_id}",
+        "package": record.id,
+        "width": info.size.width,
+        "height": info.size.height,
+        "patch": info.patch,
+        "rows": package.reader.grid.rows,
+        "cols": package.reader.grid.cols,
+        "mpp": info.mpp,
+        "colours": {rung.label: colour for rung, colour in RUNG_COLOURS.items()},
+        "provenances": {rung.label: PROVENANCE[rung].value for rung in Rung},
+        "legends": {layer: legend(layer) for layer in FIDELITY_LAYERS},
+    }
+
+
+def _why_not(parts: Services, key: str) -> tuple[str, str]:
+    with parts.backend.database.read() as unit:
+        try:
+            slide = unit.slides.find(key)
+        except NotFound:
+            return "No such slide", "Nothing is registered under that name."
+        jobs = unit.jobs.page(1, slide_id=slide.id)
+    if not jobs:
+        return "Not compressed yet", "The slide is registered, but no job has made a package of it."
+    return "Not ready yet", f"The slide's latest job is {jobs[0].state.value}."
+
+
+@router.get("/problems/{code}")
+async def problem_page(code: str) -> HTMLResponse:
+    """What a problem's ``type`` leads to."""
+    found = [error for error in _tree(AdaSlideError) if error.code == code]
+    if not found:
+        text = "The service answered so because of the request's form; its detail says more."
+        return _page("message.html", title=code.replace("-", " ").capitalize(), text=text)
+    again = (
+        "The same request may succeed later." if found[0].retryable else "The same request will fail again."
+    )
+    text = f"HTTP status {status_of(found[0](''))}. {again}"
+    return _page("message.html", title=code.replace("-", " ").capitalize(), text=text)
+
+
+def _tree(kind: type[AdaSlideError]) -> list[type[AdaSlideError]]:
+    return [kind, *(found for sub in kind.__subclasses__() for found in _tree(sub))]

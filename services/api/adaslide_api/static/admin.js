@@ -1,0 +1,169 @@
+// The list of jobs, asked for again and again: often while something runs, seldom otherwise.
+
+import { bytes, seconds } from "./format.js";
+
+const BUSY_MS = 700;
+const IDLE_MS = 4000;
+const ACTIVE = new Set(["queued", "running", "verifying", "cancelling"]);
+const $ = (id) => document.getElementById(id);
+let timer = 0;
+
+function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.append(...children);
+  return made;
+}
+
+async function problemOf(response) {
+  const body = await response.json().catch(() => ({}));
+  return body.detail || `the service answered ${response.status}`;
+}
+
+function progressCell(job) {
+  const { done, total, unit } = job.progress;
+  const cell = element("td", { class: "wide" });
+  if (job.problem) {
+    cell.append(element("span", { class: "problem" }, job.problem.detail));
+    return cell;
+  }
+  const bar = element("progress", { class: job.state, max: Math.max(total, 1), "aria-label": "progress" });
+  if (total || !ACTIVE.has(job.state)) bar.setAttribute("value", done);
+  const tries = job.attempts > 1 ? ` · attempt ${job.attempts}` : "";
+  const text = total ? `${done} of ${total} ${unit}${tries}` : job.state === "queued" ? "waiting" : "looking at the slide";
+  cell.append(bar, element("span", { class: "detail" }, text));
+  return cell;
+}
+
+function actionCell(job) {
+  const cell = element("td", { class: "act" });
+  if (job.package) {
+    cell.append(element("a", { class: "button", href: job.package.links.viewer }, "View"));
+  } else if (ACTIVE.has(job.state) && job.state !== "cancelling") {
+    const button = element("button", { type: "button" }, "Cancel");
+    button.addEventListener("click", async () => {
+      button.disabled = true;
+      await fetch(job.links.self, { method: "DELETE" });
+      refresh();
+    });
+    cell.append(button);
+  }
+  return cell;
+}
+
+function row(job) {
+  const totals = job.package?.totals;
+  const worst = totals?.fidelity.dice.min;
+  const slide = element("a", { href: `/viewer/${job.slide}`, title: job.slide }, `…${job.slide.slice(-10)}`);
+  return element(
+    "tr",
+    { "data-job": job.id, "data-state": job.state },
+    element("td", { class: "slide" }, slide),
+    element("td", {}, job.request.profile),
+    element("td", {}, element("span", { class: `chip ${job.state}` }, job.state)),
+    progressCell(job),
+    element("td", { class: "num" }, totals ? bytes(totals.source_bytes) : ""),
+    element("td", { class: "num" }, totals ? bytes(totals.package_bytes) : "",
+      ...(totals ? [element("span", { class: "detail" }, `${(100 * totals.ratio_source).toFixed(1)} %`)] : [])),
+    element("td", { class: "num" }, worst == null ? "" : worst.toFixed(3)),
+    element("td", { class: "num" }, job.seconds ? seconds(job.seconds) : ""),
+    actionCell(job),
+  );
+}
+
+function summarise(jobs) {
+  const done = jobs.filter((job) => job.package).map((job) => job.package.totals);
+  const before = done.reduce((sum, totals) => sum + totals.source_bytes, 0);
+  const after = done.reduce((sum, totals) => sum + totals.package_bytes, 0);
+  $("sum-running").textContent = jobs.filter((job) => ACTIVE.has(job.state)).length;
+  $("sum-done").textContent = done.length;
+  $("sum-before").textContent = bytes(before);
+  $("sum-after").textContent = bytes(after);
+  $("sum-saved").textContent = before ? `${(100 * (1 - after / before)).toFixed(1)} %` : "–";
+}
+
+async function refresh() {
+  clearTimeout(timer);
+  let wait = IDLE_MS;
+  try {
+    const response = await fetch("/jobs?limit=100");
+    if (!response.ok) throw new Error(await problemOf(response));
+    const jobs = (await response.json()).items;
+    $("jobs").replaceChildren(...jobs.map(row));
+    $("empty").hidden = jobs.length > 0;
+    summarise(jobs);
+    if (jobs.some((job) => ACTIVE.has(job.state))) wait = BUSY_MS;
+    $("live").className = "live on";
+    $("live").textContent = "live";
+  } catch {
+    $("live").className = "live off";
+    $("live").textContent = "the service does not answer";
+  }
+  if (!document.hidden) timer = setTimeout(refresh, wait);
+}
+
+function send(file, onProgress) {
+  const form = new FormData();
+  form.append("file", file);
+  return new Promise((resolve, reject) => {
+    // fetch cannot report how much of a body has gone out.
+    const request = new XMLHttpRequest();
+    request.open("POST", "/slides");
+    request.responseType = "json";
+    request.upload.addEventListener("progress", (event) => onProgress(event.loaded / event.total));
+    request.addEventListener("load", () =>
+      request.status < 300
+        ? resolve(request.response)
+        : reject(new Error(request.response?.detail || `the service answered ${request.status}`)));
+    request.addEventListener("error", () => reject(new Error("the service does not answer")));
+    request.send(form);
+  });
+}
+
+$("upload").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const bar = $("upload-progress");
+  const button = event.target.querySelector("button");
+  button.disabled = true;
+  bar.hidden = false;
+  $("upload-error").hidden = true;
+  try {
+    const slide = await send($("file").files[0], (share) => { bar.value = share; });
+    const response = await fetch(slide.links.compress, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ profile: $("profile").value }),
+    });
+    if (!response.ok) throw new Error(await problemOf(response));
+    event.target.reset();
+    named();
+  } catch (error) {
+    $("upload-error").textContent = error.message;
+    $("upload-error").hidden = false;
+  } finally {
+    button.disabled = false;
+    bar.hidden = true;
+    refresh();
+  }
+});
+
+function named() {
+  const file = $("file").files[0];
+  $("file-name").replaceChildren(...(file
+    ? [element("b", {}, file.name), ` · ${bytes(file.size)}`]
+    : [element("b", {}, "Choose a slide"), " or drop it here"]));
+}
+
+$("file").addEventListener("change", named);
+for (const kind of ["dragover", "dragleave", "drop"]) {
+  $("drop").addEventListener(kind, (event) => {
+    event.preventDefault();
+    $("drop").classList.toggle("over", kind === "dragover");
+    if (kind === "drop" && event.dataTransfer.files.length) {
+      $("file").files = event.dataTransfer.files;
+      named();
+    }
+  });
+}
+document.addEventListener("visibilitychange", refresh);
+refresh();
