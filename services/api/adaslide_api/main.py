@@ -1,6 +1,7 @@
 """The service: `create_app` builds it, `serve` runs it with its worker until told to stop."""
 
 import logging
+import signal
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,13 +13,15 @@ from anyio import to_thread
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from adaslide.settings import Settings
+from adaslide.domain.errors import Unavailable
+from adaslide.settings import Serving, Settings
 from adaslide_api import errors
 from adaslide_api.guard import Guard
 from adaslide_api.routes import health, jobs, package, pages, regions, slides, tiles
 from adaslide_api.wiring import build_services
 from adaslide_worker.main import EmbeddedWorker
 from adaslide_worker.wiring import build_backend
+from adaslide_worker.workspace import Workspace
 
 GRACE_S = 3
 
@@ -26,8 +29,8 @@ GRACE_S = 3
 def create_app(settings: Settings, *, worker: bool = True) -> FastAPI:
     """The service on ``settings``. Opens, makes and migrates its database.
 
-    With ``worker`` the app's lifespan holds the embedded worker; without it jobs stay queued.
-    Raises `Conflict` (when the lifespan begins) if another process owns the data folder.
+    With ``worker`` the app's lifespan holds the embedded worker, and the caller owns the data folder
+    (`Workspace.owned`); without it jobs stay queued.
     """
     backend = build_backend(settings)
 
@@ -67,9 +70,15 @@ def create_app(settings: Settings, *, worker: bool = True) -> FastAPI:
 def serve(settings: Settings) -> None:
     """Listens until SIGINT or SIGTERM, then leaves jobs where they stand: the next start goes on.
 
-    Raises `OSError` when the port is taken.
+    Raises `Conflict` when another service uses the data folder, `Unavailable` when the address is taken.
     """
-    logging.getLogger("celery").setLevel(logging.WARNING)
+    with Workspace(settings.data_dir).owned(), _listening(settings.serving) as listener:
+        _run(settings, listener)
+
+
+def _run(settings: Settings, listener: socket.socket) -> None:
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("adaslide_worker").setLevel(logging.INFO)
     app = create_app(settings)
     config = uvicorn.Config(
         app,
@@ -80,20 +89,37 @@ def serve(settings: Settings) -> None:
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,
     )
-    with _listening(settings.serving.host, settings.serving.port) as listener:
-        host, port = listener.getsockname()[:2]
-        name = f"[{host}]" if ":" in host else host
-        print(f"AdaSlide listens at http://{name}:{port}/", flush=True)
-        uvicorn.Server(config).run(sockets=[listener])
+    server = _Server(config)
+    # Uvicorn raises the signal again once it has stopped in good order: that must not look like a crash.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: None)
+    server.run(sockets=[listener])
+    if not server.started:
+        raise Unavailable("the service did not start; its log says why")
 
 
-def _listening(host: str, port: int) -> socket.socket:
-    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    listener = socket.socket(family, kind, protocol)
+class _Server(uvicorn.Server):
+    """Says where it listens once it does."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started and sockets:
+            host, port = sockets[0].getsockname()[:2]
+            name = f"[{host}]" if ":" in host else host
+            print(f"AdaSlide listens at http://{name}:{port}/", flush=True)
+
+
+def _listening(serving: Serving) -> socket.socket:
+    try:
+        found = socket.getaddrinfo(serving.host, serving.port, type=socket.SOCK_STREAM)
+        family, kind, protocol, _, address = found[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise Unavailable(f"there is no address {serving.host}") from error
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind(address)
-    except OSError:
+    except OSError as error:
         listener.close()
-        raise
+        raise Unavailable(f"{serving.host} port {serving.port} is taken or not this machine's") from error
     return listener

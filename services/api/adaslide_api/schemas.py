@@ -110,6 +110,7 @@ class JobOut(BaseModel):
 
     id: str
     slide: str
+    alias: str | None
     kind: str = "compress"
     state: JobState
     progress: Progress
@@ -124,12 +125,13 @@ class JobOut(BaseModel):
     links: dict[str, str]
 
     @classmethod
-    def of(cls, job: JobRecord, package: PackageRecord | None = None) -> Self:
+    def of(cls, job: JobRecord, slide: SlideRecord, package: PackageRecord | None = None) -> Self:
         own = f"/jobs/{job.id}"
         request = job.request
         return cls(
             id=job.id,
-            slide=job.slide_id,
+            slide=slide.id,
+            alias=slide.alias,
             state=job.state,
             progress=Progress(done=job.done, total=job.total),
             attempts=job.attempts,
@@ -145,7 +147,7 @@ class JobOut(BaseModel):
             finished_at=job.finished_at,
             seconds=round(job.seconds, 3),
             package=PackageOut.of(package) if package else None,
-            links={"self": own, "events": f"{own}/events", "slide": f"/slides/{job.slide_id}"},
+            links={"self": own, "events": f"{own}/events", "slide": f"/slides/{slide.id}"},
         )
 
 

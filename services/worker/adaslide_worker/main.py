@@ -20,20 +20,18 @@ STOP_TIMEOUT_S = 20.0
 
 
 class EmbeddedWorker:
-    """Owns the data folder, takes up unfinished jobs, and works until left. One per process:
-    Celery keeps the wish to stop in a variable of its module."""
+    """Takes up unfinished jobs and works until left. One per data folder (see `Workspace.owned`), and
+    one per process: Celery keeps the wish to stop in a variable of its module."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._compute = build_compute(backend.settings)
         self._runner = build_runner(backend, self._compute)
         self._ready = Event()
-        self._owned = backend.workspace.owned()
         self._worker = Thread(target=self._work, name="adaslide-worker", daemon=True)
 
     def __enter__(self) -> Self:
-        """Raises `Conflict` when another process owns the data folder."""
-        self._owned.__enter__()
+        """Raises `Unavailable` when Celery does not start."""
         register(self._backend.celery, self._runner)
         self._worker.start()
         if not self._ready.wait(START_TIMEOUT_S):
@@ -52,7 +50,6 @@ class EmbeddedWorker:
         self._worker.join(STOP_TIMEOUT_S)
         state.should_stop = None
         self._compute.close()
-        self._owned.__exit__(kind, error, trace)
 
     @property
     def alive(self) -> bool:

@@ -22,7 +22,8 @@ POLL_S = 0.25
 
 
 def _out(unit: UnitOfWork, job: JobRecord) -> JobOut:
-    return JobOut.of(job, unit.packages.get(job.package_id) if job.state is JobState.SUCCEEDED else None)
+    package = unit.packages.get(job.package_id) if job.state is JobState.SUCCEEDED else None
+    return JobOut.of(job, unit.slides.get(job.slide_id), package)
 
 
 @router.get("/jobs")
@@ -49,7 +50,9 @@ def job(job_id: str, parts: ServicesDep) -> JobOut:
 @router.delete("/jobs/{job_id}", status_code=202, response_model=JobOut)
 def cancel(job_id: str, parts: ServicesDep) -> Response:
     """Asks for the job's end; what it has written so far is removed."""
-    return JSONResponse(JobOut.of(parts.submitter.cancel(job_id)).model_dump(mode="json"), 202)
+    job = parts.submitter.cancel(job_id)
+    with parts.backend.database.read() as unit:
+        return JSONResponse(_out(unit, job).model_dump(mode="json"), 202)
 
 
 @router.get("/jobs/{job_id}/events", response_class=EventSourceResponse)

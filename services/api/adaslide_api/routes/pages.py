@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 
 from adaslide.domain.errors import AdaSlideError, NotFound
 from adaslide.domain.profile import PROFILES
-from adaslide.domain.rung import PROVENANCE, RESTORED_RUNGS, Rung
+from adaslide.domain.rung import PROVENANCE, Provenance, Rung
 from adaslide.pipeline.maps import RUNG_COLOURS, legend
 from adaslide_api.deps import PackageId, ServicesDep
 from adaslide_api.errors import status_of
@@ -78,7 +78,6 @@ def _viewer(parts: Services, key: str, package_id: str | None) -> HTMLResponse:
         packages = unit.packages.of_slide(slide.id)
     totals = package.record.totals
     rungs = _rungs(totals)
-    restored = sum(row["patches"] for row in rungs if row["restored"])
     return _page(
         "viewer.html",
         slide=slide,
@@ -86,7 +85,7 @@ def _viewer(parts: Services, key: str, package_id: str | None) -> HTMLResponse:
         packages=packages,
         totals=totals,
         rungs=rungs,
-        restored=restored,
+        note=_note(rungs, totals["patches"]["total"]),
         layers=FIDELITY_LAYERS,
         data=_view_data(package),
     )
@@ -102,11 +101,24 @@ def _rungs(totals: dict[str, Any]) -> list[dict[str, Any]]:
             "patches": patches["by_rung"][rung.label],
             "bytes": patches["bytes_by_rung"][rung.label],
             "provenance": PROVENANCE[rung].value,
-            "restored": rung in RESTORED_RUNGS,
         }
         for rung, colour in RUNG_COLOURS.items()
         if rung.label in patches["by_rung"]
     ]
+
+
+def _note(rungs: list[dict[str, Any]], total: int) -> str:
+    """What a reader must know of the pixels shown."""
+    patches = {kind: sum(row["patches"] for row in rungs if row["provenance"] == kind) for kind in Provenance}
+    restored = patches[Provenance.RESTORED]
+    if restored:
+        return (
+            f"{restored} of {total} patches are restored: their finest detail is synthesised, "
+            "not measured by the scanner."
+        )
+    if patches[Provenance.ORIGINAL] + patches[Provenance.LOSSLESS] == total:
+        return "Every pixel is the scanner's own."
+    return "No patch is restored; patches kept lossily are shown as they decode."
 
 
 def _view_data(package: OpenPackage) -> dict[str, Any]:

@@ -113,7 +113,7 @@ async def compress(
         package = PackageOut.of(outcome)
         return JSONResponse(package.model_dump(mode="json"), 200, {"Location": f"/slides/{slide.id}"})
     headers = {"Location": f"/jobs/{outcome.id}", "Retry-After": str(JOB_RETRY_AFTER_S)}
-    return JSONResponse(JobOut.of(outcome).model_dump(mode="json"), 202, headers)
+    return JSONResponse(JobOut.of(outcome, slide).model_dump(mode="json"), 202, headers)
 
 
 def _slide_to_compress(parts: Services, key: str, source: SourceBody | None) -> SlideRecord:

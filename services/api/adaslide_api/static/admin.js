@@ -54,7 +54,7 @@ function actionCell(job) {
 function row(job) {
   const totals = job.package?.totals;
   const worst = totals?.fidelity.dice.min;
-  const slide = element("a", { href: `/viewer/${job.slide}`, title: job.slide }, `…${job.slide.slice(-10)}`);
+  const slide = element("a", { href: `/viewer/${job.slide}`, title: job.slide }, job.alias ?? `…${job.slide.slice(-10)}`);
   return element(
     "tr",
     { "data-job": job.id, "data-state": job.state },

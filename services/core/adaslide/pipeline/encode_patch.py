@@ -25,6 +25,8 @@ LOSSLESS = RungSpec(Rung.LOSSLESS, Codec.JPEGXL)
 BACKGROUND = RungSpec(Rung.BACKGROUND)
 OVERVIEW_FACTOR = 16
 """The first stored overview's downsample (architecture section 4)."""
+LEAST_EXACT_SHARE = 0.5
+"""JPEG XL saves about a quarter: payloads below this share of the source's tiles need no comparison."""
 FILL_TOLERANCE = 3
 """Glass within this many grey levels of the array's fill value is no chunk at all."""
 
@@ -73,26 +75,23 @@ class PatchEncoder:
     def encode(self, patch: PatchInput) -> EncodedPatch:
         """Raises `SlideCorrupt` when the patch can neither be read nor kept as it stands."""
         source = patch.source
-        exact = self._exact(source) if source.tiles else None
-        if exact and not (patch.readable and self.exact.is_sound(source)):
-            kept = replace(exact, fidelity=Fidelity(*(nan,) * 6))
+        if source.tiles and not (patch.readable and self.exact.is_sound(source)):
+            kept = replace(self._exact(source), fidelity=Fidelity(*(nan,) * 6))
             return self._result(patch, kept, PatchFlag.CORRUPT, nan, 0)
         if not patch.readable:
             raise SlideCorrupt("a part of the slide can be neither read nor kept as it stands")
         valid = source.pixels[: source.valid_height, : source.valid_width]
-        if exact and not np.array_equal(exact.pixels[: source.valid_height, : source.valid_width], valid):
-            exact = None  # sound, but not what the reader shows: its pixels are kept instead
         measurer = Measurer(valid, self.mpp, self.judge)
         if self.profile.allow_background and not patch.on_tissue and is_constant(valid, self.glass):
             return self._result(patch, self._background(source, measurer), PatchFlag.NONE, nan, 0)
         proposed, p_compress = self.agent.propose([valid], self.profile)[0]
         chosen, place, count = self._search(source, measurer, proposed)
-        if exact and (chosen is None or len(exact.payload) <= len(chosen.payload)):
-            chosen, place = exact, len(self.profile.ladder)
+        kept = self._cheaper_whole(patch, chosen)
+        if kept is not chosen:
+            place = len(self.profile.ladder)
         flags = PatchFlag.NONE
         if place != proposed:
             flags = PatchFlag.DEMOTED if place > proposed else PatchFlag.PROMOTED
-        kept = chosen or self._lossless(source)
         return self._result(patch, kept, flags, nan if p_compress is None else p_compress, count)
 
     def _search(
@@ -133,6 +132,20 @@ class PatchEncoder:
             payload, pixels = b"", np.full_like(pixels, self.fill)
         colour = measurer.measure_colour(pixels[: source.valid_height, : source.valid_width])
         return _Candidate(BACKGROUND, payload, pixels, Fidelity(nan, nan, nan, *colour))
+
+    def _cheaper_whole(self, patch: PatchInput, chosen: _Candidate | None) -> _Candidate:
+        """``chosen``, or the patch kept whole where nothing was chosen or that takes no more bytes."""
+        source = patch.source
+        if chosen and len(chosen.payload) < LEAST_EXACT_SHARE * patch.source_bytes:
+            return chosen
+        if source.tiles:
+            exact = self._exact(source)
+            valid = slice(source.valid_height), slice(source.valid_width)
+            # Sound tiles may still not be what the reader shows: then they are not this slide's pixels.
+            shown = np.array_equal(exact.pixels[valid], source.pixels[valid])
+            if shown and (chosen is None or len(exact.payload) <= len(chosen.payload)):
+                return exact
+        return chosen or self._lossless(source)
 
     def _exact(self, source: PatchSource) -> _Candidate:
         payload = self.exact.encode(source, EXACT)

@@ -1,0 +1,67 @@
+"""A power cut in mid-job: after the next start the job finishes, and nothing half-made is left or seen."""
+
+import time
+
+import pytest
+
+from adaslide.library import verify_package
+
+
+def files(folder):
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("moment", ["planning", "compressing", "verifying"])
+def test_a_killed_job_finishes_after_the_next_start(start_service, tmp_path, sample_slide, moment):
+    data = tmp_path / "data"
+    first = start_service(data, ALLOWED_ROOTS=sample_slide.parent)
+    body = {"source": {"uri": sample_slide.as_uri()}}
+    job = first.client.post("/slides/case/compress", json=body).json()
+
+    def reached():
+        now = first.client.get(f"/jobs/{job['id']}").json()
+        assert now["state"] != "succeeded", "too late: the moment was missed"
+        return {
+            "planning": now["state"] == "running",
+            "compressing": now["progress"]["done"] > 3,
+            "verifying": now["state"] == "verifying",
+        }[moment]
+
+    first.wait(reached)
+    assert first.client.get("/slides/case").json()["packages"] == []
+    assert first.client.get("/slides/case.dzi").status_code == 404
+    children = first.kill()
+    # What a write cut short leaves behind, and what belongs to nobody.
+    (data / "packages" / "orphan.zarr" / "0").mkdir(parents=True)
+    (data / "packages" / "orphan.zarr" / "zarr.json").write_bytes(b"{}")
+    package = next(path for path in (data / "packages").iterdir()) if any(files(data / "packages")) else None
+    unfinished = [folder for folder in (package, data / "scratch" / job["id"]) if folder and folder.is_dir()]
+    for folder in unfinished:
+        (folder / ".tmp-0123").write_bytes(b"half an obj")
+    end = time.monotonic() + 10
+    while any(child.is_running() and child.status() != "zombie" for child in children):
+        assert time.monotonic() < end, "processes outlive the service"
+        time.sleep(0.1)
+
+    second = start_service(data, ALLOWED_ROOTS=sample_slide.parent)
+    done = second.job(job["id"])
+    assert done["state"] == "succeeded", done
+    assert done["attempts"] == 2
+    (listed,) = second.client.get("/slides/case").json()["packages"]
+    (kept,) = (data / "packages").iterdir()
+    assert kept.stem == listed["id"] == done["package"]["id"]
+    second.wait(lambda: not list((data / "scratch").iterdir()))
+    assert not [path for path in files(data) if path.name.startswith(".tmp-")]
+    assert verify_package(kept, sample_slide).ok
+    assert second.client.get("/slides/case_files/12/2_3.jpg").status_code == 200
+    assert second.stop() == 0
+
+
+def test_an_upload_cut_short_is_removed_at_the_next_start(start_service, tmp_path):
+    data = tmp_path / "data"
+    start_service(data).kill()
+    (data / "slides" / "unknown").mkdir(parents=True)
+    (data / "slides" / "unknown" / "source.svs").write_bytes(b"half a slide")
+    service = start_service(data)
+    assert list((data / "slides").iterdir()) == []
+    assert service.stop() == 0
