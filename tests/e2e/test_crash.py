@@ -31,12 +31,8 @@ def test_a_killed_job_finishes_after_the_next_start(start_service, tmp_path, sam
     assert first.client.get("/slides/case").json()["packages"] == []
     assert first.client.get("/slides/case.dzi").status_code == 404
     children = first.kill()
-    # What a write cut short leaves behind, and what belongs to nobody.
-    (data / "packages" / "orphan.zarr" / "0").mkdir(parents=True)
-    (data / "packages" / "orphan.zarr" / "zarr.json").write_bytes(b"{}")
-    package = next(path for path in (data / "packages").iterdir()) if any(files(data / "packages")) else None
-    unfinished = [folder for folder in (package, data / "scratch" / job["id"]) if folder and folder.is_dir()]
-    for folder in unfinished:
+    # What a write cut short leaves behind.
+    for folder in (*(data / "packages").iterdir(), *(data / "scratch").iterdir()):
         (folder / ".tmp-0123").write_bytes(b"half an obj")
     end = time.monotonic() + 10
     while any(child.is_running() and child.status() != "zombie" for child in children):
@@ -60,8 +56,8 @@ def test_a_killed_job_finishes_after_the_next_start(start_service, tmp_path, sam
 def test_an_upload_cut_short_is_removed_at_the_next_start(start_service, tmp_path):
     data = tmp_path / "data"
     start_service(data).kill()
-    (data / "slides" / "unknown").mkdir(parents=True)
-    (data / "slides" / "unknown" / "source.svs").write_bytes(b"half a slide")
+    (data / "uploads" / "unknown").mkdir(parents=True)
+    (data / "uploads" / "unknown" / "source.svs").write_bytes(b"half a slide")
     service = start_service(data)
-    assert list((data / "slides").iterdir()) == []
+    assert list((data / "uploads").iterdir()) == []
     assert service.stop() == 0

@@ -1,6 +1,5 @@
 """How a slide becomes known: its source checked and read once, its facts stored."""
 
-import shutil
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -63,11 +62,11 @@ class Registrar:
     def new_folder(self) -> tuple[str, Path]:
         """An id for a slide to come, and the folder its upload goes to."""
         slide_id = new_id()
-        return slide_id, self._workspace.slide_folder(slide_id)
+        return slide_id, self._workspace.upload_folder(slide_id)
 
     def discard(self, slide_id: str) -> None:
         """Removes what was uploaded for a slide that was not registered."""
-        shutil.rmtree(self._workspace.slide_folder(slide_id), ignore_errors=True)
+        self._workspace.remove_upload(slide_id)
 
     def register_upload(self, slide_id: str, name: str, alias: str | None) -> tuple[SlideRecord, bool]:
         """The slide whose file is in its folder, and whether it is new."""
@@ -98,8 +97,8 @@ class Registrar:
     def _register(
         self, slide_id: str, source: str, *, staged: bool, alias: str | None
     ) -> tuple[SlideRecord, bool]:
-        slide = SlideRecord(slide_id, alias, source, staged, {}, "", datetime.now(UTC))
-        with open_slide(self._workspace.slide_path(slide)) as reader:
+        path = self._workspace.upload_folder(slide_id) / source if staged else Path(source)
+        with open_slide(path) as reader:
             facts = reader.facts
         slide = SlideRecord(
             slide_id, alias, source, staged, facts_json(facts), facts.source_sha256, datetime.now(UTC)
@@ -111,6 +110,8 @@ class Registrar:
                     known = unit.slides.find(alias)
             if known is None:
                 unit.slides.add(slide)
+                if staged:
+                    self._workspace.keep_upload(slide_id)
                 return slide, True
             if known.sha256 != slide.sha256:
                 raise Conflict("another slide is registered under that name")

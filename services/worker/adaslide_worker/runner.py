@@ -75,11 +75,7 @@ class JobRunner:
         """At start: removes what dead attempts left, wakes every unfinished job, returns how many."""
         with self._database.read() as unit:
             jobs = unit.jobs.unfinished()
-            self._workspace.sweep(
-                slides=unit.slides.ids(),
-                packages=unit.packages.ids() | {job.package_id for job in jobs},
-                jobs={job.id for job in jobs},
-            )
+            self._workspace.sweep(jobs, unit.jobs.fruitless())
         for job in jobs:
             self._queue.send(Message(Task.PLAN, (job.id,)))
         return len(jobs)

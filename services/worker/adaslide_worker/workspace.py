@@ -2,6 +2,7 @@
 
 ::
 
+    uploads/{slide id}/source.EXT    what is being uploaded
     slides/{slide id}/source.EXT     what was uploaded, never changed
     packages/{package id}.zarr/      one package; callers see it once its row is committed
     scratch/{job id}/                plan and sidecars of an unfinished job
@@ -10,7 +11,6 @@ Names are ids only.
 """
 
 import fcntl
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,10 +31,9 @@ class Workspace:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._slides, self._packages, self._scratch = (
-            root / name for name in ("slides", "packages", "scratch")
-        )
-        for folder in (self._slides, self._packages, self._scratch):
+        names = ("uploads", "slides", "packages", "scratch")
+        self._uploads, self._slides, self._packages, self._scratch = (root / name for name in names)
+        for folder in (self._uploads, self._slides, self._packages, self._scratch):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     @contextmanager
@@ -47,12 +46,20 @@ class Workspace:
                 raise Conflict("another service uses this data folder") from None
             yield
 
-    def slide_folder(self, slide_id: str) -> Path:
-        return self._slides / slide_id
+    def upload_folder(self, slide_id: str) -> Path:
+        """Where an upload is written until its slide is registered."""
+        return self._uploads / slide_id
+
+    def keep_upload(self, slide_id: str) -> None:
+        """The upload has become a slide."""
+        self.upload_folder(slide_id).rename(self._slides / slide_id)
+
+    def remove_upload(self, slide_id: str) -> None:
+        shutil.rmtree(self.upload_folder(slide_id), ignore_errors=True)
 
     def slide_path(self, slide: SlideRecord) -> Path:
         """The slide's file, or the folder of a DICOM one."""
-        return self.slide_folder(slide.id) / slide.source if slide.staged else Path(slide.source)
+        return self._slides / slide.id / slide.source if slide.staged else Path(slide.source)
 
     def package_path(self, package_id: str) -> Path:
         return self._packages / f"{package_id}{_PACKAGE_SUFFIX}"
@@ -64,9 +71,6 @@ class Workspace:
     def scratch(self, job_id: str) -> ObjectStore:
         return folder_store(self._scratch / job_id)
 
-    def remove_slide(self, slide_id: str) -> None:
-        shutil.rmtree(self.slide_folder(slide_id), ignore_errors=True)
-
     def remove_scratch(self, job_id: str) -> None:
         shutil.rmtree(self._scratch / job_id, ignore_errors=True)
 
@@ -75,26 +79,21 @@ class Workspace:
         self.remove_scratch(job.id)
         shutil.rmtree(self.package_path(job.package_id), ignore_errors=True)
 
-    def sweep(self, *, slides: set[str], packages: set[str], jobs: set[str]) -> int:
-        """Removes what belongs to none of these ids, and unfinished objects of dead processes.
+    def sweep(self, unfinished: list[JobRecord], fruitless: list[JobRecord]) -> None:
+        """Removes uploads cut short, what ``fruitless`` jobs wrote, half-written objects of ``unfinished``.
 
-        Returns how many things were removed. Only for the one process that owns the folder.
+        Anything that no job speaks for is left alone: with another database in this folder, it would be
+        somebody's. Only for the one process that owns the folder, before it works.
         """
-        keep = {
-            self._slides: slides,
-            self._packages: {package + _PACKAGE_SUFFIX for package in packages},
-            self._scratch: jobs,
-        }
-        removed = 0
-        for folder, names in keep.items():
-            for entry in folder.iterdir():
-                if entry.name not in names:
-                    shutil.rmtree(entry, ignore_errors=True)
-                    removed += 1
-        for folder in (self._packages, self._scratch):
-            for where, _, files in os.walk(folder):
-                for name in files:
-                    if name.startswith(TEMPORARY_PREFIX):
-                        (Path(where) / name).unlink()
-                        removed += 1
-        return removed
+        for upload in self._uploads.iterdir():
+            shutil.rmtree(upload, ignore_errors=True)
+        for job in fruitless:
+            self.remove_job(job)
+        for job in unfinished:
+            for folder in (self.package_path(job.package_id), self._scratch / job.id):
+                for half_written in folder.rglob(f"{TEMPORARY_PREFIX}*"):
+                    half_written.unlink()
+        known = {job.id for job in unfinished}
+        for scratch in self._scratch.iterdir():
+            if scratch.name not in known:
+                shutil.rmtree(scratch, ignore_errors=True)

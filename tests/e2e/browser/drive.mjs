@@ -23,7 +23,7 @@ async function open(path, options = {}) {
   const page = await browser.newPage({ viewport: { width: 1280, height: 800 }, ...options });
   page.setDefaultTimeout(30000);
   page.on("console", (message) => {
-    if (["error", "warning"].includes(message.type())) found.complaints.push(`${path}: ${message.text()}`);
+    if (message.type() === "error") found.complaints.push(`${path}: ${message.text()}`);
   });
   page.on("pageerror", (error) => found.complaints.push(`${path}: ${error.message}`));
   page.on("request", (request) => {

@@ -18,7 +18,8 @@ router = APIRouter(tags=["package"])
 BLOCK_BYTES = 1 << 20
 
 
-@router.api_route("/slides/{key}/package/{path:path}", methods=["GET", "HEAD"], response_class=Response)
+@router.head("/slides/{key}/package/{path:path}", response_class=Response, include_in_schema=False)
+@router.get("/slides/{key}/package/{path:path}", response_class=Response)
 async def package_object(path: str, package: PackageDep, request: Request) -> Response:
     """One object of the package. ``Range`` is honoured."""
     try:

@@ -99,8 +99,6 @@ class SlideRepository(Protocol):
         """Newest first, those older than the slide ``before``."""
         ...
 
-    def ids(self) -> set[str]: ...
-
 
 class PackageRepository(Protocol):
     """Finished packages."""
@@ -118,8 +116,6 @@ class PackageRepository(Protocol):
     def matching(self, slide_id: str, request: CompressRequest) -> PackageRecord | None:
         """The newest package made for this very request."""
         ...
-
-    def ids(self) -> set[str]: ...
 
 
 class JobRepository(Protocol):
@@ -139,6 +135,10 @@ class JobRepository(Protocol):
 
     def unfinished(self) -> list[JobRecord]:
         """Every job that is not in a terminal state, oldest first."""
+        ...
+
+    def fruitless(self) -> list[JobRecord]:
+        """Every job that failed or was cancelled: what it may have written belongs to nobody."""
         ...
 
     def active(self, slide_id: str, request: CompressRequest) -> JobRecord | None:

@@ -76,6 +76,10 @@ class SqlJobs:
     def unfinished(self) -> list[JobRecord]:
         return self._select(sa.select(JobRow).where(JobRow.state.not_in(_TERMINAL)).order_by(JobRow.id))
 
+    def fruitless(self) -> list[JobRecord]:
+        states = [JobState.FAILED.value, JobState.CANCELLED.value]
+        return self._select(sa.select(JobRow).where(JobRow.state.in_(states)).order_by(JobRow.id))
+
     def active(self, slide_id: str, request: CompressRequest) -> JobRecord | None:
         found = self._select(
             sa.select(JobRow).where(

@@ -70,9 +70,6 @@ class SqlSlides:
             query = query.where(SlideRow.id < before)
         return [_slide(row) for row in self._session.scalars(query)]
 
-    def ids(self) -> set[str]:
-        return set(self._session.scalars(sa.select(SlideRow.id)))
-
 
 def _package(row: PackageRow) -> PackageRecord:
     return PackageRecord(
@@ -120,9 +117,6 @@ class SqlPackages:
             PackageRow.slide_id == slide_id, PackageRow.request_digest == request_digest(request)
         )
         return found[0] if found else None
-
-    def ids(self) -> set[str]:
-        return set(self._session.scalars(sa.select(PackageRow.id)))
 
 
 class SqlIdempotencyKeys:
