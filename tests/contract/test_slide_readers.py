@@ -11,9 +11,9 @@ from PIL import Image
 
 from adaslide.adapters.slides.openslide import ChildSlideReader
 from adaslide.adapters.slides.synthetic import SyntheticSlide
-from adaslide.adapters.slides.thumbnails import reduce
 from adaslide.domain.errors import RegionOutOfRange
 from adaslide.domain.geometry import Region, Size
+from adaslide.domain.pixels import shrink
 from adaslide.domain.slide import MPP_RANGE
 from adaslide.ports.slides import SlideReader, SourceTiles
 
@@ -152,7 +152,7 @@ def test_thumbnail_is_the_slide_made_small(reader):
         Image.fromarray(whole).resize((small.shape[1], small.shape[0]), Image.Resampling.BOX)
     )
     # Compared at a tenth: levels and filters differ in sharpness, not in what is where.
-    assert np.abs(reduce(small, 10).astype(int) - reduce(expected, 10)).mean() < 2
+    assert np.abs(shrink(small, 10).astype(int) - shrink(expected, 10)).mean() < 2
 
 
 def test_tiles_are_the_files_own(reader):

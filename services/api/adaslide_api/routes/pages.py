@@ -11,6 +11,7 @@ from adaslide.domain.errors import AdaSlideError, NotFound
 from adaslide.domain.profile import PROFILES
 from adaslide.domain.rung import PROVENANCE, Provenance, Rung
 from adaslide.pipeline.maps import RUNG_COLOURS, legend
+from adaslide.pipeline.report import human_bytes
 from adaslide_api.deps import PackageId, ServicesDep
 from adaslide_api.errors import status_of
 from adaslide_api.packages import OpenPackage
@@ -24,16 +25,6 @@ FIDELITY_LAYERS = {
     "ssim": "structure, SSIM of luma",
     "psnr": "PSNR, dB",
 }
-_UNITS = ("B", "kB", "MB", "GB", "TB")
-
-
-def human_bytes(size: float) -> str:
-    """``1275934`` as ``1.28 MB``: decimal units, three digits."""
-    for unit in _UNITS[:-1]:
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} {_UNITS[-1]}"
 
 
 @cache

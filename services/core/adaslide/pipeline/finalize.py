@@ -116,8 +116,7 @@ def _write_overviews(
             source = PatchSource(pad_to(pixels, plan.patch, plan.patch), region.width, region.height)
             payloads[index] = checker.codecs[Rung.FINE].encode(source, OVERVIEW)
         write_level(package, level, plan.patch, plan.fill, payloads)
-        height, width = (-(-side // OVERVIEW_STEP) * OVERVIEW_STEP for side in overview.shape[:2])
-        overview = shrink(pad_to(overview, height, width), OVERVIEW_STEP)
+        overview = shrink(overview, OVERVIEW_STEP)
 
 
 def _write_root(

@@ -9,7 +9,7 @@ import numpy as np
 from adaslide.addressing.levels import LevelRead, level_read
 from adaslide.domain.errors import RegionOutOfRange
 from adaslide.domain.geometry import PatchGrid, PatchIndex, Region, Size
-from adaslide.domain.pixels import Pixels, pad_to, shrink
+from adaslide.domain.pixels import Pixels, shrink
 from adaslide.domain.rung import PROVENANCE, Provenance, Rung
 from adaslide.package.envelope import Envelope, ImageParams
 from adaslide.package.reader import PackageReader
@@ -126,10 +126,7 @@ class Restoration:
                 else self._decoder.preview_payload(payload, info.patch, how.preview)
             )
             pixels = decoded[:height, :width]
-        if how.shrink > 1:
-            sides = (-(-side // how.shrink) * how.shrink for side in (height, width))
-            pixels = shrink(pad_to(pixels, *sides), how.shrink)
-        return _Patch(pixels, provenance, rung)
+        return _Patch(shrink(pixels, how.shrink), provenance, rung)
 
 
 def _provenance(envelope: Envelope, preview: int) -> Provenance:

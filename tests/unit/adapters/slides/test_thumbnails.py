@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from adaslide.adapters.slides.thumbnails import UNREADABLE_GREY, reduce, thumbnail
+from adaslide.adapters.slides.thumbnails import UNREADABLE_GREY, thumbnail
 from adaslide.domain.errors import SlideCorrupt
 from adaslide.domain.geometry import Region, Size
+from adaslide.domain.pixels import shrink
 from adaslide.domain.slide import SourceLevel
 
 
@@ -22,7 +23,7 @@ def slide(height: int, width: int, bad: Region | None = None):
 
 def test_reduce_means_whole_cells_and_short_edges():
     pixels = np.arange(5 * 6 * 3, dtype=np.uint8).reshape(5, 6, 3)
-    small = reduce(pixels, 4)
+    small = shrink(pixels, 4)
     assert small.shape == (2, 2, 3)
     assert np.array_equal(small[0, 0], np.floor(pixels[:4, :4].mean(axis=(0, 1)) + 0.5))
     repeated = pixels[4, [4, 5, 5, 5]].mean(axis=0)

@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from adaslide.adapters.slides.thumbnails import reduce, thumbnail
+from adaslide.adapters.slides.thumbnails import thumbnail
 from adaslide.domain.errors import RegionOutOfRange
 from adaslide.domain.geometry import Region, Size
-from adaslide.domain.pixels import Pixels
+from adaslide.domain.pixels import Pixels, shrink
 from adaslide.domain.slide import SlideFacts, SourceLevel
 
 Field = npt.NDArray[np.float32]
@@ -167,7 +167,7 @@ def _shrunk_textures(texture: Pixels) -> tuple[Pixels, ...]:
     height, width = (max(_BLOCK, side - side % last) for side in texture.shape[:2])
     missing = [(0, max(0, side - have)) for side, have in zip((height, width), texture.shape, strict=False)]
     whole = np.pad(texture, (*missing, (0, 0)), mode="symmetric")[:height, :width]
-    return tuple(reduce(whole, factor) for factor in DOWNSAMPLES)
+    return tuple(shrink(whole, factor) for factor in DOWNSAMPLES)
 
 
 def _tissue_windows(texture: Pixels) -> npt.NDArray[np.intp]:

@@ -3,12 +3,11 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from adaslide.domain.errors import SlideCorrupt
 from adaslide.domain.geometry import Region, Size
-from adaslide.domain.pixels import Pixels
+from adaslide.domain.pixels import Pixels, shrink
 from adaslide.domain.slide import SourceLevel
 
 UNREADABLE_GREY = 128
@@ -47,7 +46,7 @@ def thumbnail(levels: Sequence[SourceLevel], read: Callable[[Region, int], Pixel
         if region is None:
             continue
         try:
-            pixels = reduce(read(region, level), factor)
+            pixels = shrink(read(region, level), factor)
         except SlideCorrupt as corrupt:
             error = corrupt
             half = -(-block.width // (2 * factor)) * factor
@@ -66,23 +65,6 @@ def thumbnail(levels: Sequence[SourceLevel], read: Callable[[Region, int], Pixel
         max(1, round(shrunk.width * max_side / longer)), max(1, round(shrunk.height * max_side / longer))
     )
     return np.asarray(Image.fromarray(small).resize((target.width, target.height), Image.Resampling.BOX))
-
-
-def reduce(pixels: Pixels, factor: int) -> Pixels:
-    """Means of ``factor`` x ``factor`` px, rounded half up; the right and lower edges are repeated."""
-    if factor == 1:
-        return pixels
-    height, width = pixels.shape[:2]
-    down, across = -height % factor, -width % factor
-    if down or across:
-        pixels = np.pad(pixels, ((0, down), (0, across), (0, 0)), mode="edge")
-    rows, cols = pixels.shape[0] // factor, pixels.shape[1] // factor
-    # Columns first, in the smallest type that holds the sum: this is the hot loop of large slides.
-    sums: npt.NDArray[np.uint32] = pixels.reshape(rows, factor, cols, factor, 3).sum(
-        axis=(1, 3), dtype=np.uint32
-    )
-    area = factor * factor
-    return ((sums + area // 2) // area).astype(np.uint8)
 
 
 def _longer(size: Size) -> int:
