@@ -21,7 +21,7 @@ PackageId = Annotated[str | None, Query(alias="package", description="A package'
 async def package(request: Request, key: str, package_id: PackageId = None) -> OpenPackage:
     """The package that the path's slide and ``?package=`` name."""
     parts = services(request)
-    return await parts.decode.run(lambda: parts.packages.open(parts.packages.find(key, package_id)))
+    return await parts.lookup.run(lambda: parts.packages.open(parts.packages.find(key, package_id)))
 
 
 PackageDep = Annotated[OpenPackage, Depends(package)]

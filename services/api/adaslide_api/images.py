@@ -28,7 +28,8 @@ def _webp(pixels: Pixels) -> bytes:
 
 
 def _avif(pixels: Pixels) -> bytes:
-    return bytes(imagecodecs.avif_encode(pixels, level=AVIF_QUALITY, speed=AVIF_SPEED, pixelformat="444"))
+    options = {"level": AVIF_QUALITY, "speed": AVIF_SPEED, "pixelformat": "444", "numthreads": 1}
+    return bytes(imagecodecs.avif_encode(pixels, **options))
 
 
 def png(pixels: npt.NDArray[np.uint8]) -> bytes:

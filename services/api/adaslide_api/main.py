@@ -13,6 +13,8 @@ from anyio import to_thread
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
+from adaslide.adapters.workspace import Workspace
+from adaslide.backend import build_backend
 from adaslide.domain.errors import Unavailable
 from adaslide.settings import Serving, Settings
 from adaslide_api import errors
@@ -20,8 +22,6 @@ from adaslide_api.guard import Guard
 from adaslide_api.routes import health, jobs, package, pages, regions, slides, tiles
 from adaslide_api.wiring import build_services
 from adaslide_worker.main import EmbeddedWorker
-from adaslide_worker.wiring import build_backend
-from adaslide_worker.workspace import Workspace
 
 GRACE_S = 3
 

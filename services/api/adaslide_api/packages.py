@@ -1,9 +1,11 @@
 """Open packages and the tiles lately made of them."""
 
 from collections import OrderedDict
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from threading import Lock
 
+from adaslide.adapters.workspace import Workspace
 from adaslide.addressing.deepzoom import DeepZoom
 from adaslide.domain.errors import NotFound
 from adaslide.package.reader import PackageReader
@@ -11,7 +13,6 @@ from adaslide.pipeline.restore import Restoration
 from adaslide.ports.jobs import Database, PackageRecord
 from adaslide.ports.objects import ReadStore
 from adaslide.wiring import restoration
-from adaslide_worker.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +33,14 @@ class OpenPackage:
 class OpenPackages:
     """The packages lately used, by slide. Safe for use by many threads."""
 
-    def __init__(self, database: Database, workspace: Workspace, keep: int) -> None:
+    def __init__(
+        self, database: Database, workspace: Workspace, keep: int, executor: Executor | None = None
+    ) -> None:
+        """``keep`` packages stay open; ``executor`` (threads) decodes a tile's patches side by side."""
         self._database = database
         self._workspace = workspace
         self._keep = keep
+        self._executor = executor
         self._open: OrderedDict[str, OpenPackage] = OrderedDict()
         self._lock = Lock()
 
@@ -58,7 +63,7 @@ class OpenPackages:
                 return package
         store = self._workspace.package(record.id)
         reader = PackageReader(store)
-        package = OpenPackage(record, store, reader, restoration(reader))
+        package = OpenPackage(record, store, reader, restoration(reader, self._executor))
         with self._lock:
             self._open[record.id] = package
             if len(self._open) > self._keep:

@@ -7,12 +7,12 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from adaslide.adapters.db.ids import is_id, new_id
+from adaslide.adapters.workspace import Workspace
 from adaslide.domain.errors import Conflict, InputError, NotFound
 from adaslide.domain.slide import SlideFacts
 from adaslide.ports.jobs import Database, SlideRecord
 from adaslide.settings import Settings
 from adaslide.wiring import open_slide
-from adaslide_worker.workspace import Workspace
 
 LONGEST_ALIAS = 128
 _RESERVED_ENDINGS = (".dzi", "_files")

@@ -11,7 +11,6 @@ from adaslide.domain.job import JobState
 from adaslide.domain.slide import MPP_RANGE
 from adaslide.ports.jobs import CompressRequest, Database, JobRecord, PackageRecord, SlideRecord, UnitOfWork
 from adaslide.ports.queue import Message, Task
-from adaslide_worker.compute import profile_of
 
 
 def _digest(text: str) -> str:
@@ -25,7 +24,7 @@ def checked_request(slide: SlideRecord, request: CompressRequest) -> CompressReq
         raise InputError(f"mpp is between {low} and {high} micrometres per pixel")
     if request.mpp is None and slide.facts["mpp"] is None:
         raise MissingMpp("the slide does not say its micrometres per pixel; supply mpp")
-    return CompressRequest(profile_of(request).id, request.lambda_, request.dice_floor, request.mpp)
+    return CompressRequest(request.policy().id, request.lambda_, request.dice_floor, request.mpp)
 
 
 class Submitter:

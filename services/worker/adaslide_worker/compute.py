@@ -9,18 +9,11 @@ from typing import Any
 from adaslide import wiring
 from adaslide.domain.errors import Conflict, Unavailable
 from adaslide.domain.geometry import ShardIndex
-from adaslide.domain.profile import Profile, profile_named
 from adaslide.pipeline.compress_shard import compress_shard
 from adaslide.pipeline.finalize import finalize
 from adaslide.pipeline.plan import CompressionPlan, plan
 from adaslide.ports.jobs import CompressRequest
 from adaslide.ports.objects import ObjectStore
-
-
-def profile_of(request: CompressRequest) -> Profile:
-    """The profile with the caller's own values. Raises `ProfileInvalid`."""
-    profile = profile_named(request.profile)
-    return profile.with_floors(dice=request.dice_floor).with_lambda(request.lambda_)
 
 
 class Compute:
@@ -48,7 +41,7 @@ class Compute:
 
     def plan(self, slide: Path, request: CompressRequest) -> CompressionPlan:
         with wiring.open_slide(slide) as reader:
-            return plan(reader, profile_of(request), request.mpp)
+            return plan(reader, request.policy(), request.mpp)
 
     def shard(
         self,

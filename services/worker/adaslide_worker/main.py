@@ -8,9 +8,10 @@ from typing import Self
 from celery.app.trace import setup_worker_optimizations
 from celery.worker import WorkController, state
 
+from adaslide.backend import Backend
 from adaslide.domain.errors import Unavailable
 from adaslide_worker.tasks import register
-from adaslide_worker.wiring import Backend, build_compute, build_runner
+from adaslide_worker.wiring import build_compute, build_runner
 
 logger = logging.getLogger(__name__)
 

@@ -15,6 +15,7 @@ from threading import Event
 from typing import Any
 
 from adaslide import wiring
+from adaslide.adapters.workspace import PLAN_KEY, Workspace
 from adaslide.domain.errors import AdaSlideError, NotFound, Unavailable
 from adaslide.domain.geometry import ShardIndex
 from adaslide.domain.job import JobState
@@ -22,7 +23,6 @@ from adaslide.pipeline.plan import CompressionPlan
 from adaslide.ports.jobs import Database, JobRecord, PackageRecord
 from adaslide.ports.queue import Message, Task, TaskQueue
 from adaslide_worker.compute import Compute
-from adaslide_worker.workspace import PLAN_KEY, Workspace
 
 logger = logging.getLogger(__name__)
 

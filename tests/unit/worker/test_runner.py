@@ -10,6 +10,7 @@ import pytest
 from adaslide.adapters.db.ids import new_id
 from adaslide.adapters.db.migrate import upgrade
 from adaslide.adapters.db.session import SqlDatabase, create_engine
+from adaslide.adapters.workspace import Workspace
 from adaslide.domain.errors import Conflict, MissingMpp, QualityBelowFloor, StoreUnavailable
 from adaslide.domain.geometry import Size
 from adaslide.domain.job import JobState
@@ -20,7 +21,6 @@ from adaslide.ports.jobs import CompressRequest, JobRecord, SlideRecord
 from adaslide.ports.queue import Message, Task
 from adaslide_worker.compute import Compute
 from adaslide_worker.runner import JobRunner
-from adaslide_worker.workspace import Workspace
 
 SIZE = Size(512 * 20, 512 * 3)  # 60 patches in two shards
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import google_crc32c
 import numpy as np
 
+from adaslide.domain.errors import UnsupportedVersion
 from adaslide.domain.fidelity import Fidelity
 from adaslide.domain.pixels import Pixels
 from adaslide.domain.rung import Rung
@@ -41,7 +42,11 @@ class PatchChecker:
         """(p, p, 3); an absent chunk is glass at the fill value. Raises `PackageError`."""
         if payload is None:
             return np.full((self.patch, self.patch, 3), self.fill, np.uint8)
-        return self.codecs[Envelope.unpack(payload).rung].decode(payload, self.patch)
+        rung = Envelope.unpack(payload).rung
+        codec = self.codecs.get(rung)
+        if codec is None:
+            raise UnsupportedVersion(f"this build cannot decode rung {rung.label!r}")
+        return codec.decode(payload, self.patch)
 
     def crc32c(self, payload: bytes | None) -> int:
         """CRC-32C of `pixels`: what ``decision/pixels_crc32c`` must say."""

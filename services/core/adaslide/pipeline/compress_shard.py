@@ -16,9 +16,10 @@ from adaslide.domain.fidelity import METRICS
 from adaslide.domain.geometry import SHARD_PATCHES, PatchGrid, PatchIndex, ShardIndex
 from adaslide.domain.pixels import Pixels, pad_to
 from adaslide.domain.slide import TileLayout
+from adaslide.package.layout import FIRST_OVERVIEW
 from adaslide.package.records import DECISION_DTYPES, PatchMaps
 from adaslide.package.writer import write_shard
-from adaslide.pipeline.encode_patch import OVERVIEW_FACTOR, EncodedPatch, PatchEncoder, PatchInput
+from adaslide.pipeline.encode_patch import EncodedPatch, PatchEncoder, PatchInput
 from adaslide.pipeline.plan import CompressionPlan
 from adaslide.ports.objects import PutObject
 from adaslide.ports.rungs import PatchSource
@@ -51,7 +52,7 @@ def compress_shard(
     ``cancelled`` says so between patches. Raises what reading and storing raise.
     """
     grid = plan.grid
-    block = plan.patch // OVERVIEW_FACTOR
+    block = plan.patch // FIRST_OVERVIEW
     maps = PatchMaps.empty(SHARD_PATCHES, SHARD_PATCHES)
     overview = np.full((SHARD_PATCHES * block, SHARD_PATCHES * block, 3), plan.fill, np.uint8)
     payloads: dict[PatchIndex, bytes] = {}

@@ -14,6 +14,7 @@ from adaslide.domain.geometry import PatchIndex
 from adaslide.domain.pixels import Pixels, shrink
 from adaslide.domain.profile import Profile
 from adaslide.domain.rung import Codec, Rung, RungSpec
+from adaslide.package.layout import FIRST_OVERVIEW
 from adaslide.pipeline.measure import Measurer
 from adaslide.pipeline.tissue import Colour, is_constant
 from adaslide.ports.agent import Agent
@@ -23,8 +24,6 @@ from adaslide.ports.segmenter import Segmenter
 EXACT = RungSpec(Rung.EXACT)
 LOSSLESS = RungSpec(Rung.LOSSLESS, Codec.JPEGXL)
 BACKGROUND = RungSpec(Rung.BACKGROUND)
-OVERVIEW_FACTOR = 16
-"""The first stored overview's downsample (architecture section 4)."""
 LEAST_EXACT_SHARE = 0.5
 """JPEG XL saves about a quarter: payloads below this share of the source's tiles need no comparison."""
 FILL_TOLERANCE = 3
@@ -171,4 +170,4 @@ class PatchEncoder:
             source_bytes=patch.source_bytes,
         )
         seen = patch.source.pixels if patch.readable else kept.pixels
-        return EncodedPatch(outcome, shrink(seen, OVERVIEW_FACTOR))
+        return EncodedPatch(outcome, shrink(seen, FIRST_OVERVIEW))

@@ -14,13 +14,12 @@ from adaslide.domain.errors import ChecksumMismatch, QualityBelowFloor
 from adaslide.domain.geometry import SHARD_PATCHES, PatchGrid, PatchIndex, ShardIndex
 from adaslide.domain.pixels import Pixels, pad_to, shrink
 from adaslide.domain.rung import Codec, Rung, RungSpec
-from adaslide.package.layout import OVERVIEW_STEP, ROOT_KEY, compact_json, levels_of
+from adaslide.package.layout import FIRST_OVERVIEW, OVERVIEW_STEP, ROOT_KEY, compact_json, levels_of
 from adaslide.package.reader import PackageReader
 from adaslide.package.records import PatchMaps
 from adaslide.package.writer import write_icc, write_level, write_maps, write_root
 from adaslide.pipeline.check_patch import PatchChecker
 from adaslide.pipeline.compress_shard import read_sidecar, sidecar_key
-from adaslide.pipeline.encode_patch import OVERVIEW_FACTOR
 from adaslide.pipeline.plan import CompressionPlan
 from adaslide.pipeline.totals import totals_of
 from adaslide.ports.objects import ObjectStore, ReadStore
@@ -91,7 +90,7 @@ def finalize(
 
 def _collected(plan: CompressionPlan, scratch: ReadStore) -> tuple[PatchMaps, Pixels]:
     grid = plan.grid
-    block = plan.patch // OVERVIEW_FACTOR
+    block = plan.patch // FIRST_OVERVIEW
     maps = PatchMaps.empty(grid.rows, grid.cols)
     overview = np.empty((grid.rows * block, grid.cols * block, 3), np.uint8)
     for shard in grid.shards():
@@ -100,7 +99,7 @@ def _collected(plan: CompressionPlan, scratch: ReadStore) -> tuple[PatchMaps, Pi
         maps.paste(top, left, part)
         y, x = top * block, left * block
         overview[y : y + pixels.shape[0], x : x + pixels.shape[1]] = pixels
-    size = plan.facts.size.shrunk(OVERVIEW_FACTOR)
+    size = plan.facts.size.shrunk(FIRST_OVERVIEW)
     return maps, overview[: size.height, : size.width]
 
 

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from adaslide.domain.geometry import ShardIndex
 from adaslide.domain.job import JobState
+from adaslide.domain.profile import Profile, profile_named
 from adaslide.ports.queue import Message
 
 
@@ -34,6 +35,10 @@ class CompressRequest:
     lambda_: float | None = None
     dice_floor: float | None = None
     mpp: float | None = None
+
+    def policy(self) -> Profile:
+        """The profile with the caller's own values. Raises `ProfileInvalid`."""
+        return profile_named(self.profile).with_floors(dice=self.dice_floor).with_lambda(self.lambda_)
 
 
 @dataclass(frozen=True, slots=True)

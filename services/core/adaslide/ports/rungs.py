@@ -5,6 +5,7 @@ from typing import Protocol
 
 from adaslide.domain.pixels import Pixels
 from adaslide.domain.rung import RungSpec
+from adaslide.ports.payloads import SourceTileDecoder
 from adaslide.ports.slides import EncodedTile
 
 
@@ -14,7 +15,7 @@ class PatchSource:
 
     ``pixels`` is (p, p, 3), the patch with its edge replicated beyond the slide; the first
     ``valid_height`` rows and ``valid_width`` columns are real. ``tiles`` are the source's own
-    JPEG tiles under the patch, ``tile_grid`` rows of ``tile_grid`` each, None where absent;
+    JPEG tiles under the patch, row by row, ``tile_size`` px square each, None where absent;
     empty when the source has none to keep.
     """
 
@@ -41,12 +42,8 @@ class RungCodec(Protocol):
         ...
 
 
-class TileCodec(RungCodec, Protocol):
+class TileCodec(RungCodec, SourceTileDecoder, Protocol):
     """The exact rung: it also knows whether the source's tiles are sound, and gives them back."""
-
-    def source_tiles(self, payload: bytes) -> list[list[EncodedTile | None]]:
-        """The tiles of a payload byte for byte as they stood in the source, row by row."""
-        ...
 
     def is_sound(self, source: PatchSource) -> bool:
         """Whether every tile of ``source`` decodes without a single warning."""

@@ -16,11 +16,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from adaslide.adapters.objects.filesystem import FilesystemStore
 from adaslide.domain.errors import Conflict
 from adaslide.ports.jobs import JobRecord, SlideRecord
 from adaslide.ports.keys import TEMPORARY_PREFIX
 from adaslide.ports.objects import ObjectStore
-from adaslide.wiring import folder_store
 
 PLAN_KEY = "plan.json"
 _PACKAGE_SUFFIX = ".zarr"
@@ -66,10 +66,10 @@ class Workspace:
 
     def package(self, package_id: str) -> ObjectStore:
         """The package's objects; keys are the Zarr keys."""
-        return folder_store(self.package_path(package_id))
+        return FilesystemStore(self.package_path(package_id))
 
     def scratch(self, job_id: str) -> ObjectStore:
-        return folder_store(self._scratch / job_id)
+        return FilesystemStore(self._scratch / job_id)
 
     def remove_scratch(self, job_id: str) -> None:
         shutil.rmtree(self._scratch / job_id, ignore_errors=True)
