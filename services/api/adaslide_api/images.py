@@ -28,8 +28,10 @@ def _webp(pixels: Pixels) -> bytes:
 
 
 def _avif(pixels: Pixels) -> bytes:
-    options = {"level": AVIF_QUALITY, "speed": AVIF_SPEED, "pixelformat": "444", "numthreads": 1}
-    return bytes(imagecodecs.avif_encode(pixels, **options))
+    data = imagecodecs.avif_encode(
+        pixels, level=AVIF_QUALITY, speed=AVIF_SPEED, pixelformat="444", numthreads=1
+    )
+    return bytes(data)
 
 
 def png(pixels: npt.NDArray[np.uint8]) -> bytes:
