@@ -10,7 +10,14 @@ import tifffile
 from adaslide import library
 from adaslide.adapters.rungs.exact import ExactRung
 from adaslide.domain.decision import PatchFlag
-from adaslide.domain.errors import InputError, MissingMpp, SlideCorrupt, SlideTooLarge, SlideUnsupported
+from adaslide.domain.errors import (
+    InputError,
+    MissingMpp,
+    NotFound,
+    SlideCorrupt,
+    SlideTooLarge,
+    SlideUnsupported,
+)
 from adaslide.domain.geometry import PatchIndex
 from adaslide.domain.rung import Rung
 from adaslide.library import compress
@@ -123,3 +130,15 @@ def test_a_slide_is_never_written_to(sample_slide, tmp_path):
         before = slide.dimensions, sample_slide.read_bytes()
     compress(sample_slide, tmp_path / "out.zarr", profile="exact")
     assert before[1] == sample_slide.read_bytes()
+
+
+def test_a_folder_that_is_not_there_is_not_made(sample_slide, tmp_path):
+    with pytest.raises(NotFound):
+        compress(sample_slide, tmp_path / "missing" / "out.zarr")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_package_is_said_to_be_none(sample_slide, tmp_path):
+    for path in (sample_slide, tmp_path, tmp_path / "missing"):
+        with pytest.raises(NotFound, match="no package"):
+            library.open_package(path)

@@ -1,9 +1,10 @@
-"""The command line (interfaces.md). Exit codes: 0 ok, 2 usage, 3 bad input, 4 integrity, 5 unavailable."""
+"""The command line. Exit codes: 0 ok, 2 usage, 3 bad input, 4 integrity, 5 unavailable."""
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -26,7 +27,7 @@ from adaslide.domain.geometry import Region
 from adaslide.domain.profile import PROFILES
 from adaslide.terminal import Json, console, print_json
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(cli_learned.train_app, name="train")
 app.add_typer(cli_learned.evaluate_app, name="evaluate")
 app.add_typer(cli_learned.weights_app, name="weights")
@@ -52,7 +53,29 @@ def main() -> NoReturn:
     except AdaSlideError as error:
         console.print(f"[red]{error.code}[/red] {escape(error.message)}", highlight=False)
         sys.exit(next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), 1))
+    except OSError as error:  # a full disk, a folder without permission: said without the path
+        reason = error.strerror or type(error).__name__
+        console.print(f"[red]{Unavailable.code}[/red] {reason}", highlight=False)
+        sys.exit(EXIT_UNAVAILABLE)
     sys.exit(0)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"adaslide {version('adaslide')}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def adaslide(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Whole-slide images kept several times smaller, every patch measured.
+
+    Exit codes: 0 ok, 2 usage, 3 bad input, 4 integrity, 5 unavailable.
+    """
 
 
 @contextmanager
@@ -94,6 +117,7 @@ def compress(
         print_json(totals)
     else:
         _show(totals)
+        console.print(f"wrote {out} in {totals['seconds']:.1f} s", highlight=False)
 
 
 @app.command()
@@ -107,6 +131,7 @@ def inspect(package: PackagePath, as_json: Json = False) -> None:
         print_json(facts)
     else:
         _show(facts)
+        _show_provenance(facts)
 
 
 @app.command()
@@ -177,6 +202,7 @@ def map_(
     from adaslide import library
 
     library.draw_map(package, layer, out)
+    console.print(f"wrote {out}", highlight=False)
 
 
 @app.command()
@@ -191,6 +217,7 @@ def report(
     from adaslide import library
 
     library.write_report(package, out, against)
+    console.print(f"wrote {out}", highlight=False)
 
 
 @app.command()
@@ -266,6 +293,19 @@ def _show(totals: dict[str, Any]) -> None:
     if patches["corrupt"]:
         table.add_row("damaged in the source", f"{patches['corrupt']}, kept as they stand")
     out.print(table, highlight=False)
+
+
+def _show_provenance(facts: dict[str, Any]) -> None:
+    source, size = facts["source"], facts["size"]
+    rows = {
+        "slide": f"{size['width']} x {size['height']} px, {facts['mpp']:g} um/px ({facts['mpp_origin']})",
+        "source": f"{source['bytes']:,} bytes, {source['vendor']}, sha256 {source['sha256']}",
+        "made": f"{facts['created']} by adaslide {facts['software']['adaslide']}, {facts['profile']}",
+        "judge": facts["judge"],
+        "certificate": facts["certificate"]["digest"],
+    }
+    for name, text in rows.items():
+        Console(soft_wrap=True).print(f"{name:<15}  {text}", highlight=False)
 
 
 if __name__ == "__main__":

@@ -61,6 +61,39 @@ def train_fie_compact(
     train(overridden(config, overrides or []))
 
 
+@train_app.command(
+    "segmenter",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    add_help_option=False,
+)
+def train_segmenter(context: typer.Context) -> None:
+    """The nuclei judge; `adaslide train segmenter --help` lists its options."""
+    with _extra("train", TRAIN_MODULES):
+        from adaslide_models.train.segmenter import main
+    main(context.args)
+
+
+@evaluate_app.command("segmenter")
+def evaluate_segmenter(
+    data: DataFolder,
+    split: Split,
+    weights: Annotated[str | None, typer.Option("--weights", help="See `adaslide weights list`.")] = None,
+    as_json: Json = False,
+) -> None:
+    """A judge against outlined nuclei, per data set, Otsu beside it."""
+    from adaslide_models.evaluate.segmenter import evaluate_segmenter as evaluate
+
+    result = evaluate(data, split, weights)
+    if as_json:
+        print_json(result)
+        return
+    table = Table("source", "n", "Dice", "Jaccard", "Otsu's Dice")
+    for source, row in result.items():
+        cells = (f"{row[name]:.3f}" for name in ("dice", "jaccard", "dice_otsu"))
+        table.add_row(source, str(row["n"]), *cells)
+    Console().print(table)
+
+
 @evaluate_app.command("fie")
 def evaluate_fie(
     data: DataFolder,

@@ -12,9 +12,10 @@ import psutil
 from PIL import Image
 
 from adaslide import wiring
-from adaslide.domain.errors import Conflict, RegionOutOfRange
+from adaslide.domain.errors import Conflict, NotFound, RegionOutOfRange
 from adaslide.domain.geometry import Region
 from adaslide.domain.profile import profile_named
+from adaslide.package.layout import ROOT_KEY
 from adaslide.package.reader import PackageReader
 from adaslide.pipeline.compress_shard import compress_shard
 from adaslide.pipeline.finalize import finalize
@@ -46,6 +47,8 @@ def compress(
     policy = profile_named(profile).with_floors(dice=dice_floor).with_lambda(lambda_)
     if out.exists():
         raise Conflict("the package to be written exists already")
+    if not out.absolute().parent.is_dir():
+        raise NotFound("there is no folder to write the package into")
     remove_dead_partials(out)
     partial = _partial(out, os.getpid())
     started = time.monotonic()
@@ -95,6 +98,8 @@ def remove_dead_partials(out: Path) -> None:
 
 def open_package(path: Path) -> PackageReader:
     """The package folder at ``path``. Raises `NotFound`, `PackageError`."""
+    if not (path / ROOT_KEY).is_file():
+        raise NotFound("there is no package here, or it was never finished")
     return PackageReader(wiring.folder_store(path))
 
 

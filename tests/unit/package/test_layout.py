@@ -74,6 +74,13 @@ def test_a_sealed_root_gives_its_attributes_back():
     assert package_attributes(data)["profile"] == "archive@1"
 
 
+@given(st.integers(0, 400))
+def test_a_root_can_be_given_a_length_before_its_numbers_are_known(length):
+    data = sealed(root(profile="archive@1"), length)
+    assert len(data) == max(length, len(sealed(root(profile="archive@1"))))
+    assert package_attributes(data)["profile"] == "archive@1"
+
+
 @given(st.data())
 def test_any_changed_byte_of_the_root_is_noticed(data):
     good = sealed(root(mpp=0.499, profile="archive@1"))

@@ -7,14 +7,17 @@ import pytest
 
 from adaslide import codec_runtime
 from adaslide.adapters.agents.bisection import BisectionAgent
+from adaslide.adapters.restorers.bicubic import BicubicRestorer
 from adaslide.adapters.rungs.exact import ExactRung
+from adaslide.adapters.rungs.restored import RestoredRung
 from adaslide.adapters.segmenters.otsu import OtsuSegmenter
 from adaslide.domain.decision import PatchFlag
 from adaslide.domain.errors import SlideCorrupt
 from adaslide.domain.fidelity import IDENTICAL, Floors
 from adaslide.domain.geometry import PatchIndex
 from adaslide.domain.profile import PROFILES
-from adaslide.domain.rung import Rung
+from adaslide.domain.rung import RestorerKind, Rung
+from adaslide.package.envelope import Envelope
 from adaslide.pipeline.check_patch import PatchChecker
 from adaslide.pipeline.encode_patch import PatchEncoder, PatchInput
 from adaslide.ports.rungs import PatchSource
@@ -63,6 +66,37 @@ def tissue(sample_pixels):
 
 def glass():
     return np.random.default_rng(1).normal(243, 0.6, (PATCH, PATCH, 3)).round().astype(np.uint8)
+
+
+class Sharper:
+    """A restorer whose weights are named: bicubic, and ``error`` grey levels off."""
+
+    def __init__(self, error):
+        self.scale, self.error = 4, error
+
+    def restore(self, batch):
+        exact = BicubicRestorer(4).restore(batch)
+        return [np.clip(image.astype(int) + self.error, 0, 255).astype(np.uint8) for image in exact]
+
+
+@pytest.mark.parametrize("error", [0, 60])
+def test_a_restorer_that_is_no_better_is_not_taken(tissue, error):
+    digest = bytes(range(32))
+    rung = RestoredRung({(4, b""): BicubicRestorer(4), (4, digest): Sharper(error)})
+    easy = replace(ARCHIVE, ladder=ARCHIVE.ladder[:1], floors=Floors(dice=0.01))
+    both = replace(encoder(easy), codecs={**codec_runtime.rung_codecs(), Rung.X4: rung})
+    outcome = both.encode(patch(tissue)).outcome
+    assert outcome.measurements == 2
+    assert Envelope.unpack(outcome.payload).params.restorer is RestorerKind.BICUBIC
+
+
+def test_a_better_restorer_wins_and_is_named(tissue):
+    digest = bytes(range(32))
+    rung = RestoredRung({(4, b""): Sharper(60), (4, digest): BicubicRestorer(4)})
+    easy = replace(ARCHIVE, ladder=ARCHIVE.ladder[:1], floors=Floors(dice=0.01))
+    both = replace(encoder(easy), codecs={**codec_runtime.rung_codecs(), Rung.X4: rung})
+    params = Envelope.unpack(both.encode(patch(tissue)).outcome.payload).params
+    assert (params.restorer, params.restorer_digest) == (RestorerKind.WEIGHTS, digest)
 
 
 def remeasured(outcome, source):

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from adaslide.adapters.objects.filesystem import FilesystemStore
-from adaslide.domain.errors import Conflict
+from adaslide.domain.errors import Conflict, StoreUnavailable
 from adaslide.ports.jobs import JobRecord, SlideRecord
 from adaslide.ports.keys import TEMPORARY_PREFIX
 from adaslide.ports.objects import ObjectStore
@@ -33,8 +33,13 @@ class Workspace:
         self.root = root
         names = ("uploads", "slides", "packages", "scratch")
         self._uploads, self._slides, self._packages, self._scratch = (root / name for name in names)
-        for folder in (self._uploads, self._slides, self._packages, self._scratch):
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            root.chmod(0o700)  # the database holds callers' own names for slides
+            for folder in (self._uploads, self._slides, self._packages, self._scratch):
+                folder.mkdir(exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise StoreUnavailable(f"the data folder cannot be used: {error.strerror}") from None
 
     @contextmanager
     def owned(self) -> Iterator[None]:

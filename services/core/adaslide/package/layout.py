@@ -84,11 +84,11 @@ def parse_json(data: bytes, what: str) -> dict[str, Any]:
     return document
 
 
-def sealed(document: dict[str, Any]) -> bytes:
+def sealed(document: dict[str, Any], length: int = 0) -> bytes:
     """The root document as bytes, its ``checksum`` set to the CRC-32C (8 hexadecimal digits) of those
-    same bytes with zeros in the place of the digits."""
+    same bytes with zeros in the place of the digits. Spaces at the end make it ``length`` bytes long."""
     document["attributes"]["adaslide"]["checksum"] = _UNSEALED
-    data = compact_json(document)
+    data = compact_json(document).ljust(length)
     found = _SEAL.findall(data)
     if len(found) != 1:
         raise ValueError("attributes of a package may not hold a member called 'checksum'")

@@ -67,9 +67,17 @@ def write_icc(store: PutObject, icc: bytes) -> None:
 
 
 def write_root(
-    store: ObjectStore, *, size: Size, patch: int, mpp: float, attributes: Mapping[str, Any]
+    store: ObjectStore,
+    *,
+    size: Size,
+    patch: int,
+    mpp: float,
+    attributes: Mapping[str, Any],
+    length: int = 0,
 ) -> None:
     """Writes the root ``zarr.json``: from here on the package exists. Call it last.
+
+    It is at least ``length`` bytes long, so that it can state the size of a package it is part of.
 
     ``attributes`` become the ``adaslide`` block, beside ``format``, ``mpp``, ``patch`` and the checksums of
     every metadata document in ``store``, which are added here. No value in it may name a patient.
@@ -88,7 +96,7 @@ def write_root(
         "node_type": "group",
         "attributes": {"ome": ome, "adaslide": block},
     }
-    store.put(ROOT_KEY, sealed(root))
+    store.put(ROOT_KEY, sealed(root, length))
 
 
 def _put_all(store: PutObject, objects: Iterable[tuple[str, bytes]]) -> None:

@@ -70,7 +70,7 @@ def compress_shard(
     rows = min(SHARD_PATCHES, grid.rows - shard.row * SHARD_PATCHES)
     cols = min(SHARD_PATCHES, grid.cols - shard.col * SHARD_PATCHES)
     scratch.put(
-        sidecar_key(shard), _sidecar(maps.corner(rows, cols), overview[: rows * block, : cols * block])
+        sidecar_key(shard), sidecar(maps.corner(rows, cols), overview[: rows * block, : cols * block])
     )
     return True
 
@@ -140,7 +140,8 @@ def _tiles(
         return ()
 
 
-def _sidecar(maps: PatchMaps, overview: Pixels) -> bytes:
+def sidecar(maps: PatchMaps, overview: Pixels) -> bytes:
+    """A shard's maps and its part of the x16 overview, as `read_sidecar` takes them."""
     buffer = io.BytesIO()
     arrays: dict[str, Any] = {"overview": overview, **maps.decision, **maps.quality}
     np.savez_compressed(buffer, **arrays)

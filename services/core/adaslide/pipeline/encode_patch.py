@@ -18,7 +18,7 @@ from adaslide.package.layout import FIRST_OVERVIEW
 from adaslide.pipeline.measure import Measurer
 from adaslide.pipeline.tissue import Colour, is_constant
 from adaslide.ports.agent import Agent
-from adaslide.ports.rungs import PatchSource, RungCodec, TileCodec
+from adaslide.ports.rungs import PatchSource, RungCodec, SupportsAlternatives, TileCodec
 from adaslide.ports.segmenter import Segmenter
 
 EXACT = RungSpec(Rung.EXACT)
@@ -106,8 +106,9 @@ class PatchEncoder:
         fails, holds, count = -1, len(ladder), 0
         probe = min(proposed, len(ladder) - 1)
         while holds - fails > 1:
-            candidate = self._candidate(source, measurer, ladder[probe])
-            count += 1
+            tried = self._candidates(source, measurer, ladder[probe])
+            count += len(tried)
+            candidate = max(tried, key=self._rank)
             if self.profile.floors.held_by(candidate.fidelity, margin=True):
                 best, holds = candidate, probe
             else:
@@ -115,12 +116,22 @@ class PatchEncoder:
             probe = (holds + fails) // 2
         return best, holds, count
 
-    def _candidate(self, source: PatchSource, measurer: Measurer, spec: RungSpec) -> _Candidate:
+    def _candidates(self, source: PatchSource, measurer: Measurer, spec: RungSpec) -> list[_Candidate]:
+        """The rung's stored image, decoded and measured under every restorer that it has."""
         codec = self.codecs[spec.rung]
         payload = codec.encode(source, spec)
-        pixels = codec.decode(payload, self.patch)
-        valid = pixels[: source.valid_height, : source.valid_width]
-        return _Candidate(spec, payload, pixels, measurer.measure(valid))
+        payloads = codec.alternatives(payload) if isinstance(codec, SupportsAlternatives) else [payload]
+        tried = []
+        for one in payloads:
+            pixels = codec.decode(one, self.patch)
+            valid = pixels[: source.valid_height, : source.valid_width]
+            tried.append(_Candidate(spec, one, pixels, measurer.measure(valid)))
+        return tried
+
+    def _rank(self, candidate: _Candidate) -> tuple[bool, float, float]:
+        """Better first where the same bytes can be restored in several ways: floors, then Dice, then SSIM."""
+        fidelity = candidate.fidelity
+        return self.profile.floors.held_by(fidelity, margin=True), fidelity.dice, fidelity.ssim
 
     def _background(self, source: PatchSource, measurer: Measurer) -> _Candidate:
         """Glass holds no nuclei to judge and no structure to compare: only the colour is measured."""

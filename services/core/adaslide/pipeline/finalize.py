@@ -26,6 +26,8 @@ from adaslide.ports.objects import ObjectStore, ReadStore
 from adaslide.ports.rungs import PatchSource
 
 OVERVIEW = RungSpec(Rung.FINE, Codec.AVIF, 1, 60, speed=6)
+ROOT_SLACK = 64
+"""More than all the numbers of the totals can grow by when one of them changes."""
 LIBRARIES = ("imagecodecs", "simplejpeg", "pillow", "numpy", "scikit-image", "openslide-bin")
 
 
@@ -148,16 +150,16 @@ def _write_root(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "certificate": {"algorithm": "sha256-of-objects@1", "digest": objects_digest(draft, sorted(objects))},
     }
-    total = sum(objects.values())
-    previous = -1
-    while True:  # the root states the size of a package that it is part of
+    others = sum(objects.values())
+
+    def write(length: int) -> dict[str, Any]:
         totals = totals_of(
             maps,
             plan.profile.floors,
             source_bytes=facts.source_bytes,
             source_tile_bytes=facts.tiles.total_bytes if facts.tiles else None,
             source_pixel_bytes=facts.size.pixels * 3,
-            package_bytes=total + len(draft.root),
+            package_bytes=others + length,
         )
         totals |= {
             "profile": plan.profile.id,
@@ -167,16 +169,15 @@ def _write_root(
             "patches_per_second": round(totals["patches"]["total"] / max(seconds, 1e-9), 3),
             "peak_rss_bytes": peak_rss_bytes,
         }
-        write_root(
-            draft,
-            size=facts.size,
-            patch=plan.patch,
-            mpp=plan.mpp,
-            attributes={**attributes, "totals": totals},
-        )
-        if len(draft.root) == previous:
-            return totals
-        previous = len(draft.root)
+        stated = {**attributes, "totals": totals}
+        write_root(draft, size=facts.size, patch=plan.patch, mpp=plan.mpp, attributes=stated, length=length)
+        assert length in (0, len(draft.root)), "the totals outgrew the room left for them"
+        return totals
+
+    # The root states the size of a package that it is part of: a first writing tells how long it is,
+    # the second is padded to a length that leaves room for numbers of more digits.
+    write(0)
+    return write(len(draft.root) + ROOT_SLACK)
 
 
 def objects_digest(store: ReadStore, keys: list[str]) -> str:

@@ -1,7 +1,7 @@
 """One way to keep a patch: bytes out of pixels, and pixels out of bytes."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from adaslide.domain.pixels import Pixels
 from adaslide.domain.rung import RungSpec
@@ -39,6 +39,15 @@ class RungCodec(Protocol):
 
     def preview(self, payload: bytes, patch: int, factor: int) -> Pixels:
         """(patch / factor, patch / factor, 3) for factor 2 or 4, without any restorer's net."""
+        ...
+
+
+@runtime_checkable
+class SupportsAlternatives(Protocol):
+    """The optional ability of a rung whose stored image can be restored in several ways."""
+
+    def alternatives(self, payload: bytes) -> list[bytes]:
+        """The same stored image under every restorer that this rung has, ``payload``'s own first."""
         ...
 
 

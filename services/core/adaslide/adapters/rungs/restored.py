@@ -1,17 +1,17 @@
 """Rungs that keep a low-resolution image and restore it: x2, x4 and the paper's Compress."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from PIL import Image
 
 from adaslide.adapters.restorers.bicubic import BicubicRestorer
 from adaslide.adapters.rungs.image_codec import decode_coded, encode_image, image_of, packed
-from adaslide.domain.errors import WeightsMissing
+from adaslide.domain.errors import PackageError, WeightsMissing
 from adaslide.domain.pixels import Pixels, shrink
-from adaslide.domain.rung import Rung, RungSpec
-from adaslide.package.envelope import ImageParams
+from adaslide.domain.rung import RestorerKind, Rung, RungSpec
+from adaslide.package.envelope import Envelope, ImageParams
 from adaslide.ports.restorer import Restorer
 from adaslide.ports.rungs import PatchSource
 
@@ -43,9 +43,13 @@ def degraded(pixels: Pixels, spec: RungSpec) -> Pixels:
     return decode_coded(spec.codec, encode_image(low_resolution(pixels, spec), spec))
 
 
+def _kind(digest: bytes) -> RestorerKind:
+    return RestorerKind.WEIGHTS if digest else RestorerKind.BICUBIC
+
+
 @dataclass(frozen=True, slots=True)
 class RestoredRung:
-    """See the module; `RungCodec`. ``restorers`` by (scale, sha256 of the weights)."""
+    """`RungCodec` and `SupportsAlternatives`. ``restorers`` by (scale, sha256 of the weights)."""
 
     restorers: Mapping[tuple[int, bytes], Restorer] = field(
         default_factory=lambda: {(scale, BICUBIC): BicubicRestorer(scale) for scale in (2, 4)}
@@ -53,6 +57,19 @@ class RestoredRung:
 
     def encode(self, source: PatchSource, spec: RungSpec) -> bytes:
         return packed(low_resolution(source.pixels, spec), spec)
+
+    def alternatives(self, payload: bytes) -> list[bytes]:
+        """Only the header differs: which restorer is to be used."""
+        envelope = Envelope.unpack(payload)
+        params = envelope.params
+        if not isinstance(params, ImageParams):
+            raise PackageError("payload: not an image")
+        others = [
+            replace(params, restorer=_kind(digest), restorer_digest=digest)
+            for scale, digest in self.restorers
+            if scale == params.scale and digest != params.restorer_digest
+        ]
+        return [payload, *(replace(envelope, params=other).pack() for other in others)]
 
     def decode(self, payload: bytes, patch: int) -> Pixels:
         params, low = image_of(payload, patch)

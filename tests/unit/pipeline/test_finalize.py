@@ -1,0 +1,102 @@
+"""The package states its own size, whatever the numbers: once that was a loop that did not always end."""
+
+import json
+
+import numpy as np
+import pytest
+
+from adaslide import codec_runtime, wiring
+from adaslide.adapters.objects.memory import MemoryStore
+from adaslide.domain.decision import PatchFlag, PatchOutcome
+from adaslide.domain.errors import ChecksumMismatch, NotFound, QualityBelowFloor
+from adaslide.domain.fidelity import Fidelity
+from adaslide.domain.geometry import PatchIndex, ShardIndex, Size
+from adaslide.domain.profile import PROFILES
+from adaslide.domain.rung import Rung
+from adaslide.domain.slide import MppOrigin, SlideFacts, SourceLevel
+from adaslide.package.reader import PackageReader
+from adaslide.package.records import PatchMaps
+from adaslide.package.writer import write_shard
+from adaslide.pipeline.compress_shard import sidecar, sidecar_key
+from adaslide.pipeline.finalize import finalize
+from adaslide.pipeline.inspect import inspect
+from adaslide.pipeline.plan import CompressionPlan
+from adaslide.ports.rungs import PatchSource
+
+PATCH = 64
+
+
+class Inline:
+    """An executor that runs where it stands."""
+
+    def map(self, call, *arguments):
+        return map(call, *arguments)
+
+
+def made(source_bytes=1000, dice=0.9, crc_off=0):
+    """(plan, package, scratch) of one patch, ready to be finalized."""
+    size = Size(50, 40)
+    facts = SlideFacts(
+        size, (SourceLevel(size, 1.0),), "test", 0.5, 20.0, None, None, source_bytes, "00" * 32
+    )
+    plan = CompressionPlan(
+        facts,
+        PROFILES["archive"],
+        0.5,
+        MppOrigin.PROPERTIES,
+        PATCH,
+        np.ones((1, 1), np.float32),
+        (242, 242, 242),
+    )
+    pixels = np.full((PATCH, PATCH, 3), 120, np.uint8)
+    spec = PROFILES["archive"].ladder[-1]
+    payload = codec_runtime.codec_for(Rung.FINE).encode(PatchSource(pixels, 50, 40), spec)
+    crc = wiring.patch_checker(PATCH, 0.5, 242).crc32c(payload)
+    fidelity = Fidelity(dice, 0.9, 0.9, 40.0, 1.0, 5.0)
+    outcome = PatchOutcome(
+        PatchIndex(0, 0), Rung.FINE, 60, 0.5, PatchFlag.NONE, fidelity, payload, crc + crc_off, 3, 0
+    )
+    maps = PatchMaps.empty(1, 1)
+    maps.record(0, 0, outcome)
+    package, scratch = MemoryStore(), MemoryStore()
+    write_shard(package, 0, ShardIndex(0, 0), {PatchIndex(0, 0): payload})
+    scratch.put(sidecar_key(ShardIndex(0, 0)), sidecar(maps, np.full((4, 4, 3), 120, np.uint8)))
+    return plan, package, scratch
+
+
+def finalized(plan, package, scratch, seconds=1.0):
+    checker = wiring.patch_checker(PATCH, 0.5, 242)
+    return finalize(plan, package, scratch, checker, Inline(), seconds=seconds, peak_rss_bytes=123)
+
+
+@pytest.mark.parametrize("source_bytes", [1, 7, 999, 12_345, 99_999, 1_000_000, 7_654_321, 10**12])
+@pytest.mark.parametrize("seconds", [0.001, 3.0, 1 / 3])
+def test_the_root_states_the_size_of_the_package_it_is_part_of(source_bytes, seconds):
+    plan, package, scratch = made(source_bytes)
+    totals = finalized(plan, package, scratch, seconds)
+    size = sum(length for _, length in package.list())
+    assert totals["package_bytes"] == size
+    assert totals["ratio_source"] == round(size / source_bytes, 5)
+    assert inspect(PackageReader(package)) | totals == inspect(PackageReader(package))
+    assert json.loads(package.get("zarr.json"))["zarr_format"] == 3
+
+
+def test_a_patch_below_its_floor_is_never_published():
+    plan, package, scratch = made(dice=0.8)
+    with pytest.raises(QualityBelowFloor):
+        finalized(plan, package, scratch)
+    with pytest.raises(NotFound):
+        package.get("zarr.json")
+
+
+def test_pixels_that_are_not_those_measured_are_never_published():
+    plan, package, scratch = made(crc_off=1)
+    with pytest.raises(ChecksumMismatch):
+        finalized(plan, package, scratch)
+    assert package.size("zarr.json") is None
+
+
+def test_finalizing_twice_gives_the_same_package():
+    plan, package, scratch = made()
+    first = finalized(plan, package, scratch)
+    assert finalized(plan, package, scratch) == first
