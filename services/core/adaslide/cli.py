@@ -1,6 +1,5 @@
 """The command line. Exit codes: 0 ok, 2 usage, 3 bad input, 4 integrity, 5 unavailable."""
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,17 +10,28 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from adaslide.domain.errors import AdaSlideError, Conflict, InputError, NotFound, PackageError, Unavailable
+from adaslide import cli_learned
+from adaslide.domain.errors import (
+    AdaSlideError,
+    Conflict,
+    InputError,
+    NotFound,
+    PackageError,
+    Unavailable,
+)
 from adaslide.domain.geometry import Region
 from adaslide.domain.profile import PROFILES
+from adaslide.terminal import Json, console, print_json
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-console = Console(stderr=True)
+app.add_typer(cli_learned.train_app, name="train")
+app.add_typer(cli_learned.evaluate_app, name="evaluate")
+app.add_typer(cli_learned.weights_app, name="weights")
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 PackagePath = Annotated[
     Path, typer.Argument(metavar="PKG.zarr", help="A package made by `adaslide compress`.")
 ]
@@ -41,7 +51,7 @@ def main() -> NoReturn:
     try:
         app()
     except AdaSlideError as error:
-        console.print(f"[red]{error.code}[/red] {error.message}", highlight=False)
+        console.print(f"[red]{error.code}[/red] {escape(error.message)}", highlight=False)
         sys.exit(next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), 1))
     except OSError as error:  # a full disk, a folder without permission: said without the path
         reason = error.strerror or type(error).__name__
@@ -66,10 +76,6 @@ def adaslide(
 
     Exit codes: 0 ok, 2 usage, 3 bad input, 4 integrity, 5 unavailable.
     """
-
-
-def _print(data: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(data, indent=2, allow_nan=False) + "\n")
 
 
 @contextmanager
@@ -108,7 +114,7 @@ def compress(
             slide, out, profile=profile, lambda_=lambda_, dice_floor=dice_floor, mpp=mpp, progress=advance
         )
     if as_json:
-        _print(totals)
+        print_json(totals)
     else:
         _show(totals)
         console.print(f"wrote {out} in {totals['seconds']:.1f} s", highlight=False)
@@ -122,7 +128,7 @@ def inspect(package: PackagePath, as_json: Json = False) -> None:
 
     facts = inspect_package(library.open_package(package))
     if as_json:
-        _print(facts)
+        print_json(facts)
     else:
         _show(facts)
         _show_provenance(facts)
@@ -141,7 +147,7 @@ def verify(
 
     report = library.verify_package(package, against)
     if as_json:
-        _print(report.as_dict())
+        print_json(report.as_dict())
     elif report.ok:
         console.print(
             f"[green]ok[/green] {report.patches} patches, {report.remeasured} remeasured, 0 violations"
@@ -181,7 +187,7 @@ def restore(
         package, out, region=_region(region) if region else None, level=level, original=original
     )
     if as_json:
-        _print(result)
+        print_json(result)
     else:
         console.print(f"wrote {result['bytes']:,} bytes as {result['format']}", highlight=False)
 
@@ -240,7 +246,7 @@ def profiles(as_json: Json = False) -> None:
         for profile in PROFILES.values()
     }
     if as_json:
-        _print(rows)
+        print_json(rows)
         return
     table = Table("profile", "ladder, cheapest first", "floors")
     for name, row in rows.items():
@@ -256,7 +262,7 @@ def doctor(as_json: Json = False) -> None:
 
     checks = diagnose()
     if as_json:
-        _print({"checks": [asdict(check) for check in checks], "ok": all(check.ok for check in checks)})
+        print_json({"checks": [asdict(check) for check in checks], "ok": all(check.ok for check in checks)})
     else:
         for check in checks:
             console.print(

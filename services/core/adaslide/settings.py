@@ -110,6 +110,9 @@ class Settings(BaseSettings):
     data_dir: Path = Path("~/.local/share/adaslide")
     allowed_roots: Annotated[tuple[Path, ...], NoDecode] = ()
     """Folders whose slides may be registered in place by a ``file://`` URI."""
+    weights: Path | None = None
+    """A folder of further weights, with a ``manifest.toml``. Nets are opened by whichever process meets
+    a patch that names them, so that it is read from the environment, not handed on from here."""
     serving: Serving = Serving()
     limits: Limits = Limits()
     compression: Compression = Compression()

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from adaslide.adapters.restorers.bicubic import BicubicRestorer
-from adaslide.adapters.rungs.image_codec import image_of, packed
+from adaslide.adapters.rungs.image_codec import decode_coded, encode_image, image_of, packed
 from adaslide.domain.errors import PackageError, WeightsMissing
 from adaslide.domain.pixels import Pixels, shrink
 from adaslide.domain.rung import RestorerKind, Rung, RungSpec
@@ -26,6 +26,23 @@ def shrink_bilinear(pixels: Pixels, factor: int) -> Pixels:
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR))
 
 
+def low_resolution(pixels: Pixels, spec: RungSpec) -> Pixels:
+    """The (h / scale, w / scale, 3) image that ``spec`` stores of (h, w, 3) ``pixels``, before its codec."""
+    degrade = shrink_bilinear if spec.rung is Rung.PAPER_COMPRESS else shrink
+    return degrade(pixels, spec.scale)
+
+
+def degraded(pixels: Pixels, spec: RungSpec) -> Pixels:
+    """The low-resolution image of ``pixels`` as it comes back from the payload of ``spec``.
+
+    (h, w, 3) in, (h / scale, w / scale, 3) out. What a restorer is given when a package is read, and
+    hence what it is trained and judged on.
+    """
+    if spec.codec is None:
+        raise ValueError(f"{spec.name} names no codec")
+    return decode_coded(spec.codec, encode_image(low_resolution(pixels, spec), spec))
+
+
 def _kind(digest: bytes) -> RestorerKind:
     return RestorerKind.WEIGHTS if digest else RestorerKind.BICUBIC
 
@@ -39,8 +56,7 @@ class RestoredRung:
     )
 
     def encode(self, source: PatchSource, spec: RungSpec) -> bytes:
-        degrade = shrink_bilinear if spec.rung is Rung.PAPER_COMPRESS else shrink
-        return packed(degrade(source.pixels, spec.scale), spec)
+        return packed(low_resolution(source.pixels, spec), spec)
 
     def alternatives(self, payload: bytes) -> list[bytes]:
         """Only the header differs: which restorer is to be used."""

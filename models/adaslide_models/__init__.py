@@ -1,0 +1,1 @@
+"""Networks, training and evaluation: the only place where torch is imported."""

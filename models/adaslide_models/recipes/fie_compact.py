@@ -1,0 +1,24 @@
+"""The recipe of the released x4 enhancer."""
+
+from pathlib import Path
+
+from adaslide_models.data.patches import Variety
+from adaslide_models.train.fie_compact import FieCompact
+
+SHRINK = {
+    "brca_m2c": (1.0, 1.25),
+    "ocdc": (1.0, 1.25),
+    "osteosarcoma": (1.0, 1.6),
+    "brecahad": (1.8, 3.4),
+    "breakhis400": (2.5, 5.0),
+}
+"""Area-shrink factors that bring a data set to 0.25 - 0.5 micrometres per pixel, and its camera's
+softness or its JPEG noise out of the way. Others stay as they are."""
+
+SHARE = {"brca_m2c": 5.0, "ocdc": 0.6, "osteosarcoma": 1.4, "brecahad": 2.0, "breakhis400": 1.0}
+"""Weights among the crops: the 20x scanner counts most, the 10x one (1 micrometre, JPEG 75) less."""
+
+
+def fie_compact(data: Path, split: Path, val: Path, out: Path) -> FieCompact:
+    """48 features x 12 convolutions, 14 minutes on one thread of a server CPU."""
+    return FieCompact(data, split, val, out, shrink=SHRINK, share=SHARE, variety=Variety())

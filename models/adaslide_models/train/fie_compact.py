@@ -1,0 +1,280 @@
+"""Trains the compact enhancer: bicubic plus a learned residual, on what packages really store.
+
+``python -m adaslide_models.train.fie_compact --data DIR --split FILE --val FILE --out DIR --budget MIN``
+
+Writes to ``out``: ``checkpoint.pt`` every minute (`--resume`), ``log.jsonl``, and at the end
+``fie-compact-x4.safetensors`` and ``.onnx``: the exponential mean of the weights that did best on the
+validation list, with ``result.json``.
+"""
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import nn
+
+from adaslide.adapters.restorers.bicubic import BicubicRestorer
+from adaslide_models import weights
+from adaslide_models.data.patches import NONE, Pairs, PairSettings, PixelBatch, Variety, make_pairs
+from adaslide_models.data.sources import list_digest, read_split
+from adaslide_models.losses import charbonnier
+from adaslide_models.nets.compact import Compact
+from adaslide_models.train import checkpoints
+
+LOG_EVERY = 50
+CHECKPOINT_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class FieCompact:
+    """A run. Recipes (`adaslide_models.recipes`) give the values that a release was trained with."""
+
+    data: Path
+    split: Path
+    val: Path
+    out: Path
+    budget_minutes: float = 14.0
+    """Minutes of training, validation included; making the pairs comes before them."""
+    steps: int | None = None
+    """Ends the run instead of the budget: for runs that must repeat exactly."""
+    resume: Path | None = None
+    seed: int = 0
+    threads: int = 1
+    bf16: bool = True
+    """Mixed precision in training; validation and the released weights are fp32."""
+
+    scale: int = 4
+    features: int = 48
+    convolutions: int = 12
+
+    crops: int = 3000
+    side: int = 256
+    """px of a crop at full resolution, from which batches are cut."""
+    qualities: tuple[int, ...] = (30, 45, 60, 75)
+    shrink: Mapping[str, tuple[float, float]] | None = None
+    share: Mapping[str, float] | None = None
+    variety: Variety = NONE
+    val_crops: int = 24
+    processes: int = 2
+    """That make the pairs."""
+
+    batch: int = 16
+    crop: int = 32
+    """px of a training crop at low resolution."""
+    learning_rate: float = 1e-3
+    floor: float = 0.02
+    """Share of the learning rate that is left at the end of the cosine."""
+    warmup: int = 100
+    ema: float = 0.999
+    epsilon: float = 0.02
+    """Of the Charbonnier loss, in units of full scale."""
+
+    @property
+    def name(self) -> str:
+        return f"fie-compact-x{self.scale}"
+
+    def pairs(self, count: int, variety: Variety, seed: int) -> PairSettings:
+        return PairSettings(
+            count, self.scale, self.side, self.qualities, shrink=self.shrink, share=self.share,
+            variety=variety, seed=seed,
+        )  # fmt: skip
+
+
+class Run:
+    """The state of a training run: net, mean of its weights, optimiser, generator, progress."""
+
+    def __init__(self, config: FieCompact) -> None:
+        torch.manual_seed(config.seed)
+        torch.set_num_threads(config.threads)
+        self.config = config
+        self.random = np.random.default_rng(config.seed)
+        self.net, self.mean = (Compact(config.features, config.convolutions, config.scale) for _ in range(2))
+        self.mean.load_state_dict(self.net.state_dict())
+        self.mean.requires_grad_(requires_grad=False)
+        self.best: dict[str, torch.Tensor] = _copied(self.mean)
+        self.optimiser = torch.optim.Adam(self.net.parameters(), lr=config.learning_rate)
+        self.progress = checkpoints.Progress()
+
+    def step(self, pairs: Pairs, done: float) -> float:
+        """One step on a random batch; ``done`` is the share of the run behind it. Gives the loss."""
+        config = self.config
+        for group in self.optimiser.param_groups:
+            group["lr"] = config.learning_rate * self._rate(done)
+        low, base, high = (_tensor(x) for x in pairs.batch(config.batch, config.crop, self.random))
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
+            residual = self.net(low.contiguous(memory_format=torch.channels_last))
+        loss = charbonnier(base + residual.float(), high, config.epsilon)
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+        self.progress.step += 1
+        self._follow()
+        return float(loss.detach())
+
+    def _rate(self, done: float) -> float:
+        """Linear warm-up, then a cosine down to ``floor``."""
+        warm = min(1.0, (self.progress.step + 1) / self.config.warmup)
+        cosine = (1 + math.cos(math.pi * min(done, 1.0))) / 2
+        return warm * (self.config.floor + (1 - self.config.floor) * cosine)
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """The mean remembers little while the run is young."""
+        decay = min(self.config.ema, (1 + self.progress.step) / (10 + self.progress.step))
+        for mean, value in zip(self.mean.parameters(), self.net.parameters(), strict=True):
+            mean.lerp_(value, 1 - decay)
+
+    def validate(self, pairs: Pairs) -> list[float]:
+        """dB of PSNR above bicubic per version of the low resolution; remembers the best mean."""
+        gains = [gain(self.mean, pairs.low[:, v], pairs.high) for v in range(pairs.low.shape[1])]
+        score = float(np.mean(gains))
+        if score > self.progress.best:
+            self.progress.best, self.best = score, _copied(self.mean)
+        return gains
+
+    def save(self) -> None:
+        parts = {
+            "net": self.net.state_dict(),
+            "mean": self.mean.state_dict(),
+            "best": self.best,
+            "optimiser": self.optimiser.state_dict(),
+        }
+        checkpoints.save(self.config.out, self.progress, self.random, parts)
+
+    def resume(self, folder: Path) -> None:
+        self.progress, parts = checkpoints.load(folder, self.random)
+        self.net.load_state_dict(parts["net"])
+        self.mean.load_state_dict(parts["mean"])
+        self.optimiser.load_state_dict(parts["optimiser"])
+        self.best = parts["best"]
+
+
+def _copied(net: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone() for name, value in net.state_dict().items()}
+
+
+def _tensor(batch: PixelBatch) -> torch.Tensor:
+    """(B, h, w, 3) uint8 as (B, 3, h, w) in 0..1."""
+    return torch.tensor(batch).permute(0, 3, 1, 2).float() / 255
+
+
+@torch.no_grad()
+def gain(net: nn.Module, low: PixelBatch, high: PixelBatch) -> float:
+    """Mean over images of PSNR restored minus PSNR of bicubic, dB."""
+    scale = high.shape[1] // low.shape[1]
+    gains = []
+    for small, original in zip(low, high, strict=True):
+        target = _tensor(original[None])
+        base = _tensor(BicubicRestorer(scale).restore([small])[0][None])
+        restored = (base + net(_tensor(small[None]))).clamp(0, 1)
+        errors = [float((x - target).square().mean()) for x in (base, restored)]
+        gains.append(10 * math.log10(errors[0] / errors[1]) if min(errors) > 0 else 0.0)
+    return float(np.mean(gains))
+
+
+def train(config: FieCompact) -> list[float]:
+    """Runs ``config`` to its end; gives the loss of every step taken."""
+    config.out.mkdir(parents=True, exist_ok=True)
+    console = Console(stderr=True)
+    with console.status("making pairs"):
+        sources, kept = read_split(config.data, config.split), read_split(config.data, config.val)
+        pairs = make_pairs(sources, config.pairs(config.crops, config.variety, config.seed), config.processes)
+        val = make_pairs(kept, config.pairs(config.val_crops, NONE, config.seed + 1), config.processes)
+    run = Run(config)
+    if config.resume is not None:
+        run.resume(config.resume)
+    losses: list[float] = []
+    with (config.out / "log.jsonl").open("a") as log, _bar(console) as show:
+        start, saved = time.monotonic() - run.progress.seconds, time.monotonic()
+        while (done := _done(config, run.progress)) < 1:
+            losses.append(run.step(pairs, done))
+            run.progress.seconds = time.monotonic() - start
+            if run.progress.step % LOG_EVERY == 0:
+                recent = float(np.mean(losses[-LOG_EVERY:]))
+                _log(log, step=run.progress.step, seconds=run.progress.seconds, loss=recent)
+                show(done, f"step {run.progress.step} loss {recent:.4f} best {run.progress.best:+.2f} dB")
+            if time.monotonic() - saved >= CHECKPOINT_SECONDS:
+                _check(run, val, log)
+                run.progress.seconds, saved = time.monotonic() - start, time.monotonic()
+        _check(run, val, log)
+    _release(run, [source.name for source in sources])
+    return losses
+
+
+def _done(config: FieCompact, progress: checkpoints.Progress) -> float:
+    """The share of the run that is over."""
+    if config.steps is not None:
+        return progress.step / config.steps
+    return progress.seconds / (60 * config.budget_minutes)
+
+
+def _check(run: Run, val: Pairs, log: Any) -> None:
+    gains = run.validate(val)
+    versions = [f"q{quality}" for quality in run.config.qualities] + ["lossless"]
+    _log(log, step=run.progress.step, gain_db=dict(zip(versions, gains, strict=True)))
+    run.save()
+
+
+def _log(log: Any, **row: Any) -> None:
+    log.write(json.dumps(row) + "\n")
+    log.flush()
+
+
+def _release(run: Run, trained_on: list[str]) -> None:
+    """Writes what is served and what can be trained on, and what a manifest must say of them."""
+    config = run.config
+    run.mean.load_state_dict(run.best)
+    trained, served = (config.out / f"{config.name}.{suffix}" for suffix in ("safetensors", "onnx"))
+    weights.save_trained(run.mean, trained)
+    weights.export_onnx(run.mean, channels=3, multiple=1, path=served)
+    result = {
+        "onnx": served.name,
+        "sha256": weights.sha256(served),
+        "safetensors": trained.name,
+        "safetensors_sha256": weights.sha256(trained),
+        "parameters": sum(p.numel() for p in run.mean.parameters()),
+        "steps": run.progress.step,
+        "seconds": round(run.progress.seconds),
+        "best_val_gain_db": run.progress.best,
+        "torch": torch.__version__,
+        "train_list_sha256": list_digest(trained_on),
+    }
+    (config.out / "result.json").write_text(json.dumps(result, indent=2) + "\n")
+
+
+@contextmanager
+def _bar(console: Console) -> Iterator[Any]:
+    columns = BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn()
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("training", total=1.0)
+        yield lambda done, text: progress.update(task, completed=done, description=text)
+
+
+def main() -> None:
+    """The command line; see the module."""
+    from adaslide_models.recipes.fie_compact import fie_compact
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    for name in ("data", "split", "val", "out"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--budget", type=float, default=14.0, help="minutes")
+    parser.add_argument("--resume", type=Path)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args(sys.argv[1:])
+    config = fie_compact(given.data, given.split, given.val, given.out)
+    train(replace(config, budget_minutes=given.budget, resume=given.resume, seed=given.seed))
+
+
+if __name__ == "__main__":
+    main()

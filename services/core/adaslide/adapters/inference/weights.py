@@ -1,0 +1,94 @@
+"""Which weights are installed: the package ``adaslide_weights`` and the folder ``ADASLIDE_WEIGHTS``.
+
+Each is a folder with a ``manifest.toml`` of one table per weight::
+
+    [fie-compact-x4]
+    kind = "restorer"          # restorer, segmenter or agent
+    scale = 4                  # further keys belong to the kind
+    onnx = "fie-compact-x4.onnx"
+    sha256 = "..."             # of the ONNX file: the identity that payloads name
+
+Nothing here loads a net or imports torch.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from adaslide.domain.errors import ModelError, WeightsMissing
+
+PACKAGE = "adaslide_weights"
+FOLDER_VARIABLE = "ADASLIDE_WEIGHTS"
+"""A folder of further weights. What it holds wins over a released weight of the same name."""
+MANIFEST = "manifest.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """One entry of a manifest. ``path`` is its ONNX file, ``digest`` that file's sha256.
+
+    ``table`` is the whole entry: what else it holds depends on the kind.
+    """
+
+    name: str
+    kind: str
+    path: Path
+    digest: bytes
+    table: Mapping[str, Any]
+
+
+def installed() -> dict[str, Weights]:
+    """Every installed weight by name."""
+    found: dict[str, Weights] = {}
+    for folder in reversed(_folders()):
+        found |= read_manifest(folder)
+    return found
+
+
+def weights_named(name: str) -> Weights:
+    """Raises `WeightsMissing`."""
+    try:
+        return installed()[name]
+    except KeyError:
+        raise WeightsMissing(f"no weights {name!r} are installed") from None
+
+
+def weights_of(digest: bytes) -> Weights:
+    """The weights whose sha256 is ``digest``, hidden by another of the same name or not.
+
+    Raises `WeightsMissing`.
+    """
+    for folder in _folders():
+        for weights in read_manifest(folder).values():
+            if weights.digest == digest:
+                return weights
+    raise WeightsMissing(f"no weights with sha256 {digest.hex()[:12]} are installed")
+
+
+def read_manifest(folder: Path) -> dict[str, Weights]:
+    """The weights of one folder. Raises `WeightsMissing` without, `ModelError` for a bad manifest."""
+    path = folder / MANIFEST
+    try:
+        tables = tomllib.loads(path.read_text())
+        return {
+            name: Weights(name, table["kind"], folder / table["onnx"], bytes.fromhex(table["sha256"]), table)
+            for name, table in tables.items()
+        }
+    except OSError as error:
+        raise WeightsMissing(f"the folder of weights has no {MANIFEST}") from error
+    except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{MANIFEST} of the weights cannot be used: {error}") from error
+
+
+def _folders() -> list[Path]:
+    """Where manifests are, the one that wins first."""
+    own = os.environ.get(FOLDER_VARIABLE)
+    folders = [Path(own)] if own else []
+    if find_spec(PACKAGE) is not None:
+        folders.append(Path(str(resources.files(PACKAGE))))
+    return folders

@@ -1,0 +1,139 @@
+"""Commands of the learned parts: ``adaslide train | evaluate | weights``.
+
+What needs torch is imported by the command that trains, never here.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from adaslide.domain.errors import ModelError, Unavailable
+from adaslide.terminal import Json, print_json
+
+train_app = typer.Typer(no_args_is_help=True, help="Train the learned parts (extra `train`).")
+evaluate_app = typer.Typer(no_args_is_help=True, help="Measure the learned parts on images of your own.")
+weights_app = typer.Typer(no_args_is_help=True, help="The weights of the learned parts.")
+
+DataFolder = Annotated[Path, typer.Option("--data", help="The folder that splits are relative to.")]
+Split = Annotated[Path, typer.Option("--split", help="A list of images: tab-separated, path first.")]
+Budget = Annotated[float, typer.Option("--budget", help="Minutes of training.")]
+Resume = Annotated[Path | None, typer.Option("--resume", help="The folder of a run to go on with.")]
+Overrides = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the recipe, JSON.")]
+
+FIE_WEIGHTS = "fie-compact-x4"
+TRAIN_MODULES = ("torch", "safetensors", "onnx", "onnxscript")
+
+
+@contextmanager
+def _extra(name: str, modules: tuple[str, ...]) -> Iterator[None]:
+    """Names the extra to install where one of its ``modules`` is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in modules:
+            raise
+        raise Unavailable(f"{error.name} is not installed: pip install 'adaslide[{name}]'") from error
+
+
+@train_app.command("fie-compact")
+def train_fie_compact(
+    data: DataFolder,
+    split: Split,
+    val: Annotated[Path, typer.Option("--val", help="The list that chooses the checkpoint.")],
+    out: Annotated[Path, typer.Option("--out", help="The folder for weights, log and checkpoints.")],
+    budget: Budget = 14.0,
+    resume: Resume = None,
+    seed: Annotated[int, typer.Option("--seed")] = 0,
+    overrides: Overrides = None,
+) -> None:
+    """The x4 enhancer: bicubic plus a learned residual."""
+    with _extra("train", TRAIN_MODULES):
+        from adaslide_models.recipes.fie_compact import fie_compact
+        from adaslide_models.recipes.overrides import overridden
+        from adaslide_models.train.fie_compact import train
+    config = replace(fie_compact(data, split, val, out), budget_minutes=budget, resume=resume, seed=seed)
+    train(overridden(config, overrides or []))
+
+
+@train_app.command(
+    "segmenter",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    add_help_option=False,
+)
+def train_segmenter(context: typer.Context) -> None:
+    """The nuclei judge; `adaslide train segmenter --help` lists its options."""
+    with _extra("train", TRAIN_MODULES):
+        from adaslide_models.train.segmenter import main
+    main(context.args)
+
+
+@evaluate_app.command("segmenter")
+def evaluate_segmenter(
+    data: DataFolder,
+    split: Split,
+    weights: Annotated[str | None, typer.Option("--weights", help="See `adaslide weights list`.")] = None,
+    as_json: Json = False,
+) -> None:
+    """A judge against outlined nuclei, per data set, Otsu beside it."""
+    from adaslide_models.evaluate.segmenter import evaluate_segmenter as evaluate
+
+    result = evaluate(data, split, weights)
+    if as_json:
+        print_json(result)
+        return
+    table = Table("source", "n", "Dice", "Jaccard", "Otsu's Dice")
+    for source, row in result.items():
+        cells = (f"{row[name]:.3f}" for name in ("dice", "jaccard", "dice_otsu"))
+        table.add_row(source, str(row["n"]), *cells)
+    Console().print(table)
+
+
+@evaluate_app.command("fie")
+def evaluate_fie(
+    data: DataFolder,
+    split: Split,
+    weights: Annotated[str, typer.Option("--weights", help="See `adaslide weights list`.")] = FIE_WEIGHTS,
+    as_json: Json = False,
+) -> None:
+    """An enhancer against bicubic, per data set, on images it was not trained on."""
+    from adaslide_models.evaluate.fie import evaluate
+
+    result = evaluate(data, split, weights)
+    if as_json:
+        print_json(result)
+        return
+    table = Table("source", "n", "low resolution", "PSNR", "bicubic", "SSIM", "bicubic", "Dice", "bicubic")
+    for source, row in result.items():
+        for name, values in {"lossless": row, **row["stored"]}.items():
+            cells = (f"{values[m + b]:.3f}" for m in ("psnr", "ssim", "dice") for b in ("", "_bicubic"))
+            table.add_row(source, str(row["n"]), name, *cells)
+    Console().print(table)
+
+
+@weights_app.command("list")
+def list_weights(as_json: Json = False) -> None:
+    """The installed weights, each checked against its sha256."""
+    from adaslide.adapters.inference.onnx import verified
+    from adaslide.adapters.inference.weights import installed
+
+    rows: dict[str, dict[str, Any]] = {}
+    for name, weights in sorted(installed().items()):
+        try:
+            size, state = len(verified(weights.path, weights.digest)), "ok"
+        except ModelError as error:
+            size, state = 0, error.code
+        facts = {"kind": weights.kind, "bytes": size, "sha256": weights.digest.hex(), "state": state}
+        rows[name] = facts | {"licence": weights.table.get("licence"), "card": weights.table.get("card")}
+    if as_json:
+        print_json(rows)
+        return
+    table = Table("weights", "kind", "bytes", "sha256", "state")
+    for name, row in rows.items():
+        table.add_row(name, row["kind"], f"{row['bytes']:,}", row["sha256"][:12], row["state"])
+    Console().print(table)

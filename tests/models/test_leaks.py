@@ -1,0 +1,99 @@
+"""Nothing that claims are made on is trained on: by file, by content, and by patient where a name tells."""
+
+import hashlib
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from adaslide.adapters.inference.weights import weights_named
+from adaslide_models.data.sources import list_digest, read_split
+
+ROOT = Path(__file__).parents[2]
+DATA = Path(os.environ.get("ADASLIDE_DATA", ROOT.parent / "shared" / "data"))
+HELD = ("heldout_20x.txt", "sr_val.txt", "sr_test.txt")
+
+pytestmark = pytest.mark.skipif(
+    not (DATA / "splits").is_dir(), reason="the development data are not here (ADASLIDE_DATA)"
+)
+
+PATIENT = {
+    "brca_m2c": re.compile(r"TCGA-\w\w-(\w{4})-"),
+    "breakhis400": re.compile(r"SOB_[BM]_\w+-(\d+-\d+)\w*-400-"),
+    "osteosarcoma": re.compile(r"/(Case-\d+|P\d+)-"),
+}
+"""Where a name tells whose tissue it is."""
+ONE_SLIDE = {"ocdc"}
+"""All ten images are from one slide, five of them held out: numbers on it are of an unseen place in a
+seen slide. The model card says so."""
+
+
+def listed(name):
+    lines = (DATA / "splits" / name).read_text().splitlines()
+    return {line.split("\t")[0] for line in lines if line.strip()}
+
+
+def patients(names):
+    return {
+        (source, match[1])
+        for name in names
+        for source, pattern in PATIENT.items()
+        if f"/{source}/" in name and (match := pattern.search(name))
+    }
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return listed("sr_train.txt")
+
+
+@pytest.mark.parametrize("held", HELD)
+def test_no_held_out_image_is_trained_on(trained, held):
+    assert trained
+    assert not trained & listed(held)
+
+
+@pytest.mark.parametrize("held", HELD)
+def test_no_held_out_patient_is_trained_on(trained, held):
+    assert not patients(trained) & patients(listed(held))
+
+
+@pytest.mark.parametrize("source", sorted(PATIENT))
+def test_every_name_tells_its_patient(trained, source):
+    names = {name for name in trained | listed("sr_test.txt") if f"/{source}/" in name}
+    assert names
+    assert all(PATIENT[source].search(name) for name in names)
+
+
+def test_no_held_out_pixels_are_trained_on_under_another_name(trained):
+    def digests(names):
+        return {hashlib.sha256((DATA / name).read_bytes()).digest() for name in names}
+
+    held = set().union(*(listed(name) for name in HELD))
+    assert not digests(trained) & digests(held)
+
+
+def test_the_released_enhancer_was_trained_on_that_list():
+    stated = weights_named("fie-compact-x4").table["train_list_sha256"]
+    split = DATA / "splits" / "sr_train.txt"
+    assert list_digest([source.name for source in read_split(DATA, split)]) == stated
+
+
+def test_held_out_sources_of_the_claims():
+    """The sample slide and all of camelyon16 appear in no list that trains or selects."""
+    for name in ("sr_train.txt", "sr_val.txt"):
+        assert not [line for line in listed(name) if line.startswith("wsi/") or "camelyon16" in line]
+
+
+def test_patients_are_read_from_names():
+    names = {
+        "nuclei/brca_m2c/images/TCGA-A7-A2KD-01Z-00-DX1_91000_26001_1001_1000_0.9824.png",
+        "sr/breakhis400/benign/SOB_B_A-14-22549AB-400-007.png",
+        "sr/osteosarcoma/Non-Tumor/P9-B12-15791-34183_103.jpg",
+    }
+    assert patients(names) == {
+        ("brca_m2c", "A2KD"),
+        ("breakhis400", "14-22549"),
+        ("osteosarcoma", "P9"),
+    }
