@@ -25,11 +25,9 @@ def test_every_pixel_is_covered_once(grid):
 
 
 @given(grids)
-def test_index_at_inverts_region(grid):
+def test_a_patch_alone_covers_its_region(grid):
     for index in indices(grid)[:200]:
-        region = grid.region(index)
-        assert grid.index_at(region.x, region.y) == index
-        assert grid.index_at(region.right - 1, region.bottom - 1) == index
+        assert list(grid.covering(grid.region(index))) == [index]
 
 
 @given(grids)

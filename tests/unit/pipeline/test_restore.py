@@ -13,7 +13,7 @@ from adaslide.adapters.objects.filesystem import FilesystemStore
 from adaslide.domain.errors import RegionOutOfRange
 from adaslide.domain.geometry import Region, Size
 from adaslide.domain.pixels import pad_to, shrink
-from adaslide.domain.rung import Provenance, Rung
+from adaslide.domain.rung import Provenance
 from adaslide.package.reader import PackageReader
 from adaslide.pipeline import restore
 from adaslide.pipeline.restore import Restoration
@@ -90,27 +90,27 @@ def test_far_views_come_from_the_overviews(downsample, level, factor):
 
 
 @pytest.mark.parametrize(
-    ("col", "row", "downsample", "provenance", "rung"),
+    ("col", "row", "downsample", "provenance"),
     [
-        (0, 0, 1, Provenance.LOSSY, Rung.FINE),
-        (1, 0, 1, Provenance.RESTORED, Rung.X4),
-        (1, 0, 2, Provenance.PREVIEW, Rung.X4),
-        (1, 0, 4, Provenance.LOSSY, Rung.X4),
-        (1, 0, 8, Provenance.LOSSY, Rung.X4),
-        (2, 0, 2, Provenance.LOSSY, Rung.X2),
-        (3, 0, 1, Provenance.LOSSLESS, Rung.LOSSLESS),
-        (0, 1, 1, Provenance.LOSSY, Rung.PAPER_KEEP),
-        (1, 1, 1, Provenance.RESTORED, Rung.PAPER_COMPRESS),
-        (2, 1, 1, Provenance.ORIGINAL, Rung.EXACT),
-        (2, 1, 8, Provenance.ORIGINAL, Rung.EXACT),
-        (3, 1, 1, Provenance.BACKGROUND, Rung.BACKGROUND),
-        (0, 2, 1, Provenance.BACKGROUND, Rung.BACKGROUND),
+        (0, 0, 1, Provenance.LOSSY),
+        (1, 0, 1, Provenance.RESTORED),
+        (1, 0, 2, Provenance.PREVIEW),
+        (1, 0, 4, Provenance.LOSSY),
+        (1, 0, 8, Provenance.LOSSY),
+        (2, 0, 2, Provenance.LOSSY),
+        (3, 0, 1, Provenance.LOSSLESS),
+        (0, 1, 1, Provenance.LOSSY),
+        (1, 1, 1, Provenance.RESTORED),
+        (2, 1, 1, Provenance.ORIGINAL),
+        (2, 1, 8, Provenance.ORIGINAL),
+        (3, 1, 1, Provenance.BACKGROUND),
+        (0, 2, 1, Provenance.BACKGROUND),
     ],
 )
-def test_provenance_is_that_of_the_patch(col, row, downsample, provenance, rung):
+def test_provenance_is_that_of_the_patch(col, row, downsample, provenance):
     side = 240 // downsample
     found = opened("rungs").read(Region(col * side + 3, row * side + 3, side // 2, side // 2), downsample)
-    assert (found.provenance, found.rungs) == (provenance, {rung})
+    assert found.provenance is provenance
 
 
 def test_two_kinds_are_mixed():
@@ -118,7 +118,6 @@ def test_two_kinds_are_mixed():
     assert restoration.read(Region(200, 0, 100, 100)).provenance is Provenance.MIXED
     beside_glass = restoration.read(Region(500, 400, 100, 100))
     assert beside_glass.provenance is Provenance.MIXED
-    assert beside_glass.rungs == {Rung.EXACT, Rung.BACKGROUND}
 
 
 @pytest.mark.parametrize(

@@ -115,9 +115,6 @@ class PatchGrid:
             raise IndexError(f"patch {index.row}, {index.col} is outside a {self.rows} x {self.cols} grid")
         return Region(x, y, min(self.patch, self.size.width - x), min(self.patch, self.size.height - y))
 
-    def index_at(self, x: int, y: int) -> PatchIndex:
-        return PatchIndex(y // self.patch, x // self.patch)
-
     def covering(self, region: Region) -> Iterator[PatchIndex]:
         """Patches that share a pixel with ``region``, row by row."""
         for row in range(region.y // self.patch, -(-region.bottom // self.patch)):

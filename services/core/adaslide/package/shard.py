@@ -104,10 +104,3 @@ class ShardIndexTable:
         """Where the chunk at (row, col) inside the shard lies; None when it is absent."""
         offset, length = (int(v) for v in self.table[row, col])
         return None if offset == ABSENT else Span(offset, length)
-
-    def spans(self) -> dict[tuple[int, int], Span]:
-        """Every chunk that exists, by (row, col) inside the shard."""
-        cells = (
-            (row, col, self.span(row, col)) for row in range(SHARD_PATCHES) for col in range(SHARD_PATCHES)
-        )
-        return {(row, col): span for row, col, span in cells if span is not None}

@@ -10,7 +10,7 @@ from adaslide.addressing.levels import LevelRead, level_read
 from adaslide.domain.errors import RegionOutOfRange
 from adaslide.domain.geometry import PatchGrid, PatchIndex, Region, Size
 from adaslide.domain.pixels import Pixels, shrink
-from adaslide.domain.rung import PROVENANCE, Provenance, Rung
+from adaslide.domain.rung import PROVENANCE, Provenance
 from adaslide.package.envelope import Envelope, ImageParams
 from adaslide.package.reader import PackageReader
 from adaslide.ports.payloads import PayloadDecoder
@@ -32,14 +32,6 @@ class RestoredRegion:
 
     pixels: Pixels = field(repr=False)
     provenance: Provenance
-    rungs: frozenset[Rung]
-
-
-@dataclass(frozen=True, slots=True)
-class _Patch:
-    pixels: Pixels = field(repr=False)
-    provenance: Provenance
-    rung: Rung
 
 
 class Restoration:
@@ -76,14 +68,12 @@ class Restoration:
             raise RegionOutOfRange(f"a region has at most {MAX_PIXELS} pixels, not {region.size.pixels}")
         grid = self._reader.level_grid(how.level)
         pixels = np.empty((region.height, region.width, 3), np.uint8)
-        rungs: set[Rung] = set()
         kinds: set[Provenance] = set()
         for index, patch in self._patches(grid, region, how):
             _lay(pixels, region, patch.pixels, _origin(grid, index, how))
-            rungs.add(patch.rung)
             kinds.add(patch.provenance)
         provenance = kinds.pop() if len(kinds) == 1 else Provenance.MIXED
-        return RestoredRegion(pixels, provenance, frozenset(rungs))
+        return RestoredRegion(pixels, provenance)
 
     def _how(self, downsample: int) -> LevelRead:
         size = self._reader.info.size
@@ -93,7 +83,7 @@ class Restoration:
 
     def _patches(
         self, grid: PatchGrid, region: Region, how: LevelRead
-    ) -> Iterator[tuple[PatchIndex, _Patch]]:
+    ) -> Iterator[tuple[PatchIndex, RestoredRegion]]:
         factor = how.preview * how.shrink
         size = grid.size
         x, y = region.x * factor, region.y * factor
@@ -105,28 +95,28 @@ class Restoration:
             batch = indices[start : start + BATCH_PATCHES]
             payloads = self._reader.payloads(batch, how.level)
             run = self._executor.map if self._executor else map
-            patches: Iterable[_Patch] = run(
+            patches: Iterable[RestoredRegion] = run(
                 self._patch, payloads, (grid.region(index) for index in batch), (how for _ in batch)
             )
             yield from zip(batch, patches, strict=True)
 
-    def _patch(self, payload: bytes | None, valid: Region, how: LevelRead) -> _Patch:
+    def _patch(self, payload: bytes | None, valid: Region, how: LevelRead) -> RestoredRegion:
         """One patch at ``how``, cut to its valid pixels (rounded up)."""
         info = self._reader.info
         height, width = -(-valid.height // how.preview), -(-valid.width // how.preview)
         if payload is None:
             pixels = np.full((height, width, 3), info.fill, np.uint8)
-            rung, provenance = Rung.BACKGROUND, Provenance.BACKGROUND
+            provenance = Provenance.BACKGROUND
         else:
             envelope = Envelope.unpack(payload)
-            rung, provenance = envelope.rung, _provenance(envelope, how.preview)
+            provenance = _provenance(envelope, how.preview)
             decoded = (
                 self._decoder.decode_payload(payload, info.patch)
                 if how.preview == 1
                 else self._decoder.preview_payload(payload, info.patch, how.preview)
             )
             pixels = decoded[:height, :width]
-        return _Patch(shrink(pixels, how.shrink), provenance, rung)
+        return RestoredRegion(shrink(pixels, how.shrink), provenance)
 
 
 def _provenance(envelope: Envelope, preview: int) -> Provenance:
