@@ -18,6 +18,7 @@ from adaslide.domain.geometry import PatchIndex
 from adaslide.domain.pixels import Pixels
 from adaslide.domain.profile import PROFILES
 from adaslide.domain.rung import Codec, Rung
+from adaslide.pipeline.check_patch import PatchChecker
 
 QUALITIES = range(20, 61)
 """Tried upwards until one holds every floor on every patch."""
@@ -31,9 +32,9 @@ def judged_patches(package_path: Path) -> list[Pixels]:
         return [slide.read(package.grid.region(PatchIndex(int(r), int(c)))) for r, c in places]
 
 
-def tried(quality: int, mpp: float, patches: list[Pixels]) -> list[tuple[int, Fidelity]]:
-    """(bytes, fidelity) of every patch at one quality, the profile's encoder speed."""
-    baseline = wiring.UniformBaseline(Codec.AVIF, quality, mpp)
+def tried(quality: int, checker: PatchChecker, patches: list[Pixels]) -> list[tuple[int, Fidelity]]:
+    """(bytes, fidelity) of every patch at one quality, the profile's encoder speed, by its judges."""
+    baseline = wiring.UniformBaseline(Codec.AVIF, quality, checker.mpp, checker.judge, checker.second)
     with ThreadPoolExecutor() as executor:
         return list(executor.map(baseline, patches))
 
@@ -45,9 +46,9 @@ def main() -> None:
         path = Path(folder) / "sample.zarr"
         totals = library.compress(results_file.SAMPLE, path)
         patches = judged_patches(path)
-        mpp = library.open_package(path).info.mpp
+        checker = wiring.package_checker(library.open_package(path))
     for quality in QUALITIES:
-        results = tried(quality, mpp, patches)
+        results = tried(quality, checker, patches)
         rows.append(
             {
                 "quality": quality,

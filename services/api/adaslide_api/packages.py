@@ -4,15 +4,17 @@ from collections import OrderedDict
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from threading import Lock
+from typing import Self
 
 from adaslide.adapters.workspace import Workspace
 from adaslide.addressing.deepzoom import DeepZoom
 from adaslide.domain.errors import NotFound
 from adaslide.package.reader import PackageReader
-from adaslide.pipeline.restore import Restoration
+from adaslide.pipeline.restore import Restoration, RestoredRegion
 from adaslide.ports.jobs import Database, PackageRecord
 from adaslide.ports.objects import ReadStore
 from adaslide.wiring import restoration
+from adaslide_api.images import ENCODERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,20 @@ class Tile:
     data: bytes
     media_type: str
     provenance: str
+    weights: str = ""
+
+    @classmethod
+    def of(cls, restored: RestoredRegion, suffix: str) -> Self:
+        """``restored`` encoded as ``suffix``."""
+        media_type, encode = ENCODERS[suffix]
+        weights = ", ".join(sorted(restored.weights))
+        return cls(encode(restored.pixels), media_type, restored.provenance.value, weights)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Where the pixels come from; the nets only where one synthesised some of them."""
+        told = {"X-AdaSlide-Provenance": self.provenance}
+        return told | ({"X-AdaSlide-Weights": self.weights} if self.weights else {})
 
 
 class TileCache:

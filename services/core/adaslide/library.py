@@ -73,8 +73,9 @@ def compress(
                 work,
                 package,
                 scratch,
-                wiring.patch_checker(work.patch, work.mpp, work.fill),
+                wiring.plan_checker(work),
                 executor,
+                weights=wiring.weights_in(policy),
                 seconds=time.monotonic() - started,
                 peak_rss_bytes=wiring.peak_rss_bytes(),
             )
@@ -106,8 +107,7 @@ def open_package(path: Path) -> PackageReader:
 def verify_package(path: Path, slide: Path | None = None, workers: int | None = None) -> VerifyReport:
     """Verifies the package folder at ``path``, against its ``slide`` if given."""
     package = open_package(path)
-    info = package.info
-    checker = wiring.patch_checker(info.patch, info.mpp, info.fill)
+    checker = wiring.package_checker(package)
     with wiring.patch_executor(workers) as executor:
         if slide is None:
             return verify(wiring.folder_store(path), package, checker, executor)
@@ -142,5 +142,5 @@ def write_report(path: Path, out: Path, slide: Path | None = None) -> None:
         page = render_report(package, restoration)
     else:
         with wiring.open_slide(slide) as reader:
-            page = render_report(package, restoration, reader, wiring.baselines(package.info.mpp))
+            page = render_report(package, restoration, reader, wiring.baselines(package))
     out.write_text(page, encoding="utf-8")

@@ -14,15 +14,18 @@ import psutil
 from adaslide import codec_runtime
 from adaslide.adapters.agents.bisection import BisectionAgent
 from adaslide.adapters.child import exit_with_parent
+from adaslide.adapters.inference.weights import weights_pinned
 from adaslide.adapters.objects.filesystem import FilesystemStore
 from adaslide.adapters.pyramid.tiff import TiffPyramidWriter
 from adaslide.adapters.rungs.exact import ExactRung
 from adaslide.adapters.rungs.image_codec import decode_coded, encode_image
 from adaslide.adapters.segmenters.otsu import OtsuSegmenter
+from adaslide.adapters.segmenters.unet import OnnxSegmenter
 from adaslide.adapters.slides.openslide import ChildSlideReader, ReaderLimits
 from adaslide.domain.errors import Unavailable
 from adaslide.domain.fidelity import Fidelity
 from adaslide.domain.pixels import Pixels
+from adaslide.domain.profile import OTSU, Profile
 from adaslide.domain.rung import Codec, Rung, RungSpec
 from adaslide.package.reader import PackageReader
 from adaslide.pipeline.check_patch import PatchChecker
@@ -33,6 +36,7 @@ from adaslide.pipeline.plan import CompressionPlan
 from adaslide.pipeline.report import Baseline
 from adaslide.pipeline.restore import Restoration
 from adaslide.ports.objects import ObjectStore
+from adaslide.ports.segmenter import Segmenter
 from adaslide.ports.slides import SlideReader
 
 
@@ -47,23 +51,66 @@ def folder_store(root: Path) -> ObjectStore:
 
 
 def patch_encoder(plan: CompressionPlan) -> PatchEncoder:
-    """What encodes the patches of ``plan``. Picklable."""
+    """What encodes the patches of ``plan``. Picklable. Raises what `judge_named` raises."""
+    profile = plan.profile
     return PatchEncoder(
-        profile=plan.profile,
+        profile=profile,
         patch=plan.patch,
         mpp=plan.mpp,
         glass=plan.glass,
         fill=plan.fill,
-        codecs=codec_runtime.rung_codecs(),
+        codecs=codec_runtime.rung_codecs(tuple(weights_pinned(pin).digest for pin in profile.restorers)),
         exact=ExactRung(),
-        judge=OtsuSegmenter(),
+        judge=judge_named(profile.judge, plan.mpp),
         agent=BisectionAgent(),
+        second=judge_named(profile.second_judge, plan.mpp) if profile.second_judge else None,
     )
 
 
-def patch_checker(patch: int, mpp: float, fill: int) -> PatchChecker:
+def judge_named(name: str, mpp: float) -> Segmenter:
+    """The judge that a profile or a package names, for slides of ``mpp`` micrometres per pixel.
+
+    Raises `WeightsMissing` where it is not installed, `InputError` for a scale that it does not know.
+    """
+    if name == OTSU:
+        return OtsuSegmenter()
+    judge = OnnxSegmenter.of(weights_pinned(name))
+    judge.scaling.check(mpp)
+    return judge
+
+
+def weights_in(profile: Profile) -> dict[str, str]:
+    """sha256 (hexadecimal) by name of all weights that ``profile`` uses. Raises `WeightsMissing`."""
+    pins = (profile.judge, profile.second_judge, *profile.restorers, profile.agent)
+    used = [weights_pinned(pin) for pin in pins if pin and pin != OTSU]
+    return {weights.name: weights.digest.hex() for weights in used}
+
+
+def plan_checker(plan: CompressionPlan) -> PatchChecker:
+    """What reads the package of ``plan`` back. Picklable."""
+    profile = plan.profile
+    return patch_checker(plan.patch, plan.mpp, plan.fill, profile.judge, profile.second_judge)
+
+
+def package_checker(package: PackageReader) -> PatchChecker:
+    """What remeasures ``package``, with the judges that it names. Picklable."""
+    info, block = package.info, package.info.attributes
+    return patch_checker(info.patch, info.mpp, info.fill, block["judge"], block.get("second_judge"))
+
+
+def patch_checker(
+    patch: int, mpp: float, fill: int, judge: str = OTSU, second: str | None = None
+) -> PatchChecker:
     """What decodes and remeasures patches of that size, scale (micrometres per pixel) and fill. Picklable."""
-    return PatchChecker(patch, mpp, fill, codec_runtime.rung_codecs(), ExactRung(), OtsuSegmenter())
+    return PatchChecker(
+        patch,
+        mpp,
+        fill,
+        codec_runtime.rung_codecs(),
+        ExactRung(),
+        judge_named(judge, mpp),
+        judge_named(second, mpp) if second else None,
+    )
 
 
 @contextmanager
@@ -126,15 +173,21 @@ class UniformBaseline:
     codec: Codec
     quality: int
     mpp: float
+    judge: Segmenter
+    second: Segmenter | None = None
 
     def __call__(self, original: Pixels) -> tuple[int, Fidelity]:
         payload = encode_image(original, RungSpec(Rung.FINE, self.codec, quality=self.quality))
-        measurer = Measurer(original, self.mpp, OtsuSegmenter())
+        measurer = Measurer(original, self.mpp, self.judge, self.second)
         return len(payload), measurer.measure(decode_coded(self.codec, payload))
 
 
-def baselines(mpp: float) -> dict[str, Baseline]:
-    """Uniform settings by the name that the report shows."""
-    jpeg = {f"JPEG q{q} 4:2:0": UniformBaseline(Codec.JPEG, q, mpp) for q in (30, 75)}
-    avif = {f"AVIF q{q} 4:4:4": UniformBaseline(Codec.AVIF, q, mpp) for q in (20, 30, 40, 50)}
-    return {**jpeg, **avif}
+def baselines(package: PackageReader) -> dict[str, Baseline]:
+    """Uniform settings by the name that the report shows, measured by the judges of ``package``."""
+    checker = package_checker(package)
+    settings = {f"JPEG q{q} 4:2:0": (Codec.JPEG, q) for q in (30, 75)}
+    settings |= {f"AVIF q{q} 4:4:4": (Codec.AVIF, q) for q in (20, 30, 40, 50)}
+    return {
+        name: UniformBaseline(codec, quality, checker.mpp, checker.judge, checker.second)
+        for name, (codec, quality) in settings.items()
+    }

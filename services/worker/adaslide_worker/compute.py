@@ -41,7 +41,9 @@ class Compute:
 
     def plan(self, slide: Path, request: CompressRequest) -> CompressionPlan:
         with wiring.open_slide(slide) as reader:
-            return plan(reader, request.policy(), request.mpp)
+            work = plan(reader, request.policy(), request.mpp)
+        wiring.patch_encoder(work)  # what no shard could do is refused before the first
+        return work
 
     def shard(
         self,
@@ -73,7 +75,7 @@ class Compute:
         self, work: CompressionPlan, package: ObjectStore, scratch: ObjectStore, *, seconds: float
     ) -> dict[str, Any]:
         """The totals of the package, which is then complete in its store."""
-        checker = wiring.patch_checker(work.patch, work.mpp, work.fill)
+        checker = wiring.plan_checker(work)
         with self._pool() as executor:
             return finalize(
                 work,
@@ -81,6 +83,7 @@ class Compute:
                 scratch,
                 checker,
                 executor,
+                weights=wiring.weights_in(work.profile),
                 seconds=seconds,
                 peak_rss_bytes=wiring.peak_rss_bytes(),
             )

@@ -115,7 +115,7 @@ def test_requests_that_make_no_sense_make_no_job(client, sample_slide, body, cod
 def test_a_job_waits_and_can_be_cancelled(client, sample_slide):
     client.put("/slides/s", json={"uri": sample_slide.as_uri()})
     job = client.post("/slides/s/compress").json()
-    assert (job["state"], job["request"]["profile"]) == ("queued", "archive@1")
+    assert (job["state"], job["request"]["profile"]) == ("queued", "archive@2")
     assert client.delete(f"/jobs/{job['id']}").json()["state"] == "cancelling"
     assert client.get(job["links"]["self"]).json()["state"] == "cancelling"
 

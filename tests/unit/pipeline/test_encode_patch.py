@@ -15,7 +15,7 @@ from adaslide.domain.decision import PatchFlag
 from adaslide.domain.errors import SlideCorrupt
 from adaslide.domain.fidelity import IDENTICAL, Floors
 from adaslide.domain.geometry import PatchIndex
-from adaslide.domain.profile import PROFILES
+from adaslide.domain.profile import PROFILES, profile_named
 from adaslide.domain.rung import RestorerKind, Rung
 from adaslide.package.envelope import Envelope
 from adaslide.pipeline.check_patch import PatchChecker
@@ -24,7 +24,7 @@ from adaslide.ports.rungs import PatchSource
 from adaslide.ports.slides import EncodedTile
 
 PATCH = 256
-ARCHIVE = PROFILES["archive"]
+ARCHIVE = profile_named("archive@1")
 
 
 class FixedAgent:
@@ -82,7 +82,7 @@ class Sharper:
 @pytest.mark.parametrize("error", [0, 60])
 def test_a_restorer_that_is_no_better_is_not_taken(tissue, error):
     digest = bytes(range(32))
-    rung = RestoredRung({(4, b""): BicubicRestorer(4), (4, digest): Sharper(error)})
+    rung = RestoredRung({(4, b""): BicubicRestorer(4), (4, digest): Sharper(error)}, (digest,))
     easy = replace(ARCHIVE, ladder=ARCHIVE.ladder[:1], floors=Floors(dice=0.01))
     both = replace(encoder(easy), codecs={**codec_runtime.rung_codecs(), Rung.X4: rung})
     outcome = both.encode(patch(tissue)).outcome
@@ -92,7 +92,7 @@ def test_a_restorer_that_is_no_better_is_not_taken(tissue, error):
 
 def test_a_better_restorer_wins_and_is_named(tissue):
     digest = bytes(range(32))
-    rung = RestoredRung({(4, b""): Sharper(60), (4, digest): BicubicRestorer(4)})
+    rung = RestoredRung({(4, b""): Sharper(60), (4, digest): BicubicRestorer(4)}, (digest,))
     easy = replace(ARCHIVE, ladder=ARCHIVE.ladder[:1], floors=Floors(dice=0.01))
     both = replace(encoder(easy), codecs={**codec_runtime.rung_codecs(), Rung.X4: rung})
     params = Envelope.unpack(both.encode(patch(tissue)).outcome.payload).params

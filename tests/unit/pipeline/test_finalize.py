@@ -11,7 +11,7 @@ from adaslide.domain.decision import PatchFlag, PatchOutcome
 from adaslide.domain.errors import ChecksumMismatch, NotFound, QualityBelowFloor
 from adaslide.domain.fidelity import Fidelity
 from adaslide.domain.geometry import PatchIndex, ShardIndex, Size
-from adaslide.domain.profile import PROFILES
+from adaslide.domain.profile import profile_named
 from adaslide.domain.rung import Rung
 from adaslide.domain.slide import MppOrigin, SlideFacts, SourceLevel
 from adaslide.package.reader import PackageReader
@@ -24,6 +24,7 @@ from adaslide.pipeline.plan import CompressionPlan
 from adaslide.ports.rungs import PatchSource
 
 PATCH = 64
+ARCHIVE = profile_named("archive@1")
 
 
 class Inline:
@@ -41,7 +42,7 @@ def made(source_bytes=1000, dice=0.9, crc_off=0):
     )
     plan = CompressionPlan(
         facts,
-        PROFILES["archive"],
+        ARCHIVE,
         0.5,
         MppOrigin.PROPERTIES,
         PATCH,
@@ -49,7 +50,7 @@ def made(source_bytes=1000, dice=0.9, crc_off=0):
         (242, 242, 242),
     )
     pixels = np.full((PATCH, PATCH, 3), 120, np.uint8)
-    spec = PROFILES["archive"].ladder[-1]
+    spec = ARCHIVE.ladder[-1]
     payload = codec_runtime.codec_for(Rung.FINE).encode(PatchSource(pixels, 50, 40), spec)
     crc = wiring.patch_checker(PATCH, 0.5, 242).crc32c(payload)
     fidelity = Fidelity(dice, 0.9, 0.9, 40.0, 1.0, 5.0)
@@ -66,7 +67,8 @@ def made(source_bytes=1000, dice=0.9, crc_off=0):
 
 def finalized(plan, package, scratch, seconds=1.0):
     checker = wiring.patch_checker(PATCH, 0.5, 242)
-    return finalize(plan, package, scratch, checker, Inline(), seconds=seconds, peak_rss_bytes=123)
+    run = {"seconds": seconds, "peak_rss_bytes": 123}
+    return finalize(plan, package, scratch, checker, Inline(), weights={"judge": "ab" * 32}, **run)
 
 
 @pytest.mark.parametrize("source_bytes", [1, 7, 999, 12_345, 99_999, 1_000_000, 7_654_321, 10**12])

@@ -46,15 +46,13 @@ async def region(
     if not_modified(request, tag):
         return Response(status_code=304, headers=headers)
     made, took = await parts.decode.run(_render, package, Region(x, y, w, h), level, REGION_FORMATS[format])
-    headers |= {"X-AdaSlide-Provenance": made.provenance, "Server-Timing": f"region;dur={took:.1f}"}
+    headers |= {**made.headers, "Server-Timing": f"region;dur={took:.1f}"}
     return Response(made.data, media_type=made.media_type, headers=headers)
 
 
 def _render(package: OpenPackage, where: Region, level: int, suffix: str) -> tuple[Tile, float]:
     started = time.perf_counter()
-    restored = package.restoration.read(where, 1 << level)
-    media_type, encode = ENCODERS[suffix]
-    tile = Tile(encode(restored.pixels), media_type, restored.provenance.value)
+    tile = Tile.of(package.restoration.read(where, 1 << level), suffix)
     return tile, 1000 * (time.perf_counter() - started)
 
 

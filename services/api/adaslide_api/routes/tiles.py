@@ -72,7 +72,7 @@ async def tile(level: int, name: str, package: PackageDep, parts: ServicesDep, r
         parts.tiles.put(tag, made)
     else:
         made, timing = cached, "cache"
-    headers |= {"X-AdaSlide-Provenance": made.provenance, "Server-Timing": timing}
+    headers |= {**made.headers, "Server-Timing": timing}
     return Response(made.data, media_type=made.media_type, headers=headers)
 
 
@@ -84,10 +84,6 @@ def _render(package: OpenPackage, level: int, col: int, row: int, suffix: str) -
         raise NotFound("no such tile") from None
     restored = package.restoration.read(address.region, address.downsample)
     decoded = time.perf_counter()
-    media_type, encode = ENCODERS[suffix]
-    data = encode(restored.pixels)
+    made = Tile.of(restored, suffix)
     took = 1000 * (decoded - started), 1000 * (time.perf_counter() - decoded)
-    return (
-        Tile(data, media_type, restored.provenance.value),
-        f"decode;dur={took[0]:.1f}, encode;dur={took[1]:.1f}",
-    )
+    return made, f"decode;dur={took[0]:.1f}, encode;dur={took[1]:.1f}"

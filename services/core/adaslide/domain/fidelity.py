@@ -1,9 +1,13 @@
 """What was measured of a patch, and the floors it must hold."""
 
 from dataclasses import asdict, dataclass, fields
+from math import nan
 
-METRICS = ("dice", "dice_window_min", "ssim", "psnr", "delta_e", "max_error")
+METRICS = ("dice", "dice_window_min", "ssim", "psnr", "delta_e", "max_error", "dice_second")
 """Names of the arrays in ``quality/``, in the order of `Fidelity`."""
+
+LATER_METRICS = frozenset({"dice_second"})
+"""Those that the first packages do not have."""
 
 PSNR_IDENTICAL = 99.0
 """Stored for identical pixels: infinity has no JSON."""
@@ -15,7 +19,8 @@ class Fidelity:
 
     ``dice``: smoothed Dice of the judge's two nuclei masks; ``dice_window_min``: the same in the
     worst 128 px window that holds nuclei; ``ssim``: of luma; ``psnr``: dB; ``delta_e``: mean CIE76;
-    ``max_error``: greatest difference of a sample, grey levels.
+    ``max_error``: greatest difference of a sample, grey levels; ``dice_second``: Dice by the second
+    judge, which chose nothing. NaN is what was not measured.
     """
 
     dice: float
@@ -24,12 +29,14 @@ class Fidelity:
     psnr: float
     delta_e: float
     max_error: float
+    dice_second: float = nan
 
     def as_dict(self) -> dict[str, float]:
         return asdict(self)
 
 
-IDENTICAL = Fidelity(1.0, 1.0, 1.0, PSNR_IDENTICAL, 0.0, 0.0)
+IDENTICAL = Fidelity(1.0, 1.0, 1.0, PSNR_IDENTICAL, 0.0, 0.0, 1.0)
+UNMEASURED = Fidelity(*(nan,) * len(METRICS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,18 +47,19 @@ class Floors:
     dice: float = 0.0
     dice_window_min: float = 0.0
     ssim: float = 0.0
+    dice_second: float = 0.0
     margin: float = 0.005
 
     def held_by(self, fidelity: Fidelity, *, margin: bool = False) -> bool:
         return not self.violated_by(fidelity, margin=margin)
 
     def violated_by(self, fidelity: Fidelity, *, margin: bool = False) -> tuple[str, ...]:
-        """Names of the floors that ``fidelity`` is below."""
+        """Names of the floors that ``fidelity`` is below. What was not measured holds no floor."""
         extra = self.margin if margin else 0.0
         return tuple(
             name
             for name, floor in self.as_dict().items()
-            if floor > 0 and getattr(fidelity, name) < min(floor + extra, 1.0)
+            if floor > 0 and not getattr(fidelity, name) >= min(floor + extra, 1.0)
         )
 
     def as_dict(self) -> dict[str, float]:

@@ -6,8 +6,19 @@ from adaslide.domain.errors import ProfileInvalid
 from adaslide.domain.fidelity import Floors
 from adaslide.domain.rung import Codec, RestorerKind, Rung, RungSpec
 
+OTSU = "otsu-haematoxylin@1"
+"""The judge that needs no training."""
+NUCLEI_UNET = "nuclei-unet@8211c0dae8b6"
+FIE_X4 = "fie-compact-x4@b0354a9c7daf"
+"""Weights, pinned: their name and the first twelve digits of their ONNX file's sha256. Other weights
+of the same name would be another promise, and need another version of the profile."""
+
 PAPER_TAU = 0.6
 """The paper's quality threshold on Dice below which Compress is punished (Methods, Eq. 4)."""
+
+SECOND_DICE = 0.70
+"""The second judge's floor in `archive`: an alarm, not an aim. It is cruder than the first, and a floor as
+high as the first's would leave the choice to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +27,11 @@ class Profile:
 
     The last resort (exact, or lossless where the source has no usable JPEG tiles) stands in no
     ladder: it always follows the ladder's last rung. ``allow_background`` False keeps glass too.
+
+    ``judge`` finds the nuclei that are compared; ``second_judge`` looks at what was chosen by the first,
+    and can only reject it. ``restorers`` are tried beside bicubic where a rung is restored, the better is
+    kept. ``agent`` proposes the rung that is measured first, None the middle of the ladder; where
+    ``promotes`` is False nothing cheaper than its proposal is tried. All four are `OTSU` or pinned weights.
     """
 
     name: str
@@ -24,6 +40,11 @@ class Profile:
     floors: Floors
     allow_background: bool = True
     lambda_: float = 0.5
+    judge: str = OTSU
+    second_judge: str | None = None
+    restorers: tuple[str, ...] = ()
+    agent: str | None = None
+    promotes: bool = True
 
     @property
     def id(self) -> str:
@@ -54,33 +75,47 @@ def _avif(rung: Rung, scale: int, quality: int) -> RungSpec:
     return RungSpec(rung, Codec.AVIF, scale, quality, speed=6, restorer=restorer)
 
 
-PROFILES: dict[str, Profile] = {
-    "archive": Profile(
-        "archive",
-        1,
-        (
-            *(_avif(Rung.X4, 4, q) for q in (30, 45, 60)),
-            *(_avif(Rung.FINE, 1, q) for q in (12, 16, 20, 25, 30, 35, 40, 50, 60)),
-        ),
-        Floors(dice=0.85, dice_window_min=0.60, ssim=0.70),
+_ARCHIVE_1 = Profile(
+    "archive",
+    1,
+    (
+        *(_avif(Rung.X4, 4, q) for q in (30, 45, 60)),
+        *(_avif(Rung.FINE, 1, q) for q in (12, 16, 20, 25, 30, 35, 40, 50, 60)),
     ),
-    "exact": Profile("exact", 1, (), Floors(), allow_background=False),
-    "paper": Profile(
-        "paper",
-        1,
-        (
-            RungSpec(Rung.PAPER_COMPRESS, Codec.PNG, 4, restorer=RestorerKind.BICUBIC),
-            RungSpec(Rung.PAPER_KEEP, Codec.JPEG, 1, 75),
-        ),
-        Floors(dice=PAPER_TAU, margin=0.0),
+    Floors(dice=0.85, dice_window_min=0.60, ssim=0.70),
+)
+_PAPER_1 = Profile(
+    "paper",
+    1,
+    (
+        RungSpec(Rung.PAPER_COMPRESS, Codec.PNG, 4, restorer=RestorerKind.BICUBIC),
+        RungSpec(Rung.PAPER_KEEP, Codec.JPEG, 1, 75),
     ),
-}
+    Floors(dice=PAPER_TAU, margin=0.0),
+)
+VERSIONS: tuple[Profile, ...] = (
+    Profile("exact", 1, (), Floors(), allow_background=False),
+    _ARCHIVE_1,
+    replace(
+        _ARCHIVE_1,
+        version=2,
+        floors=replace(_ARCHIVE_1.floors, dice_second=SECOND_DICE),
+        judge=NUCLEI_UNET,
+        second_judge=OTSU,
+        restorers=(FIE_X4,),
+    ),
+    _PAPER_1,
+    replace(_PAPER_1, version=2, judge=NUCLEI_UNET, restorers=(FIE_X4,)),
+)
+"""Every version that jobs may still name, older ones first."""
+
+PROFILES: dict[str, Profile] = {profile.name: profile for profile in VERSIONS}
+"""The present version of each profile."""
 
 
 def profile_named(name: str) -> Profile:
-    """The profile called ``name`` or ``name@version``; raises `ProfileInvalid`."""
-    base, _, version = name.partition("@")
-    profile = PROFILES.get(base)
-    if profile is None or (version and version != str(profile.version)):
-        raise ProfileInvalid(f"no profile {name!r}; there are {', '.join(p.id for p in PROFILES.values())}")
-    return profile
+    """The profile called ``name`` (its present version) or ``name@version``; raises `ProfileInvalid`."""
+    for profile in (*PROFILES.values(), *VERSIONS):
+        if name in (profile.name, profile.id):
+            return profile
+    raise ProfileInvalid(f"no profile {name!r}; there are {', '.join(p.id for p in VERSIONS)}")

@@ -16,7 +16,7 @@ from adaslide.domain.errors import (
     RegionOutOfRange,
     UnsupportedVersion,
 )
-from adaslide.domain.fidelity import METRICS
+from adaslide.domain.fidelity import LATER_METRICS, METRICS
 from adaslide.domain.geometry import SHARD_PATCHES, PatchGrid, PatchIndex, ShardIndex, Size
 from adaslide.package.layout import (
     ARRAY_MEMBERS,
@@ -87,7 +87,12 @@ class PackageReader:
         decision = {
             name: self._array(f"decision/{name}", shape, dtype) for name, dtype in DECISION_DTYPES.items()
         }
-        quality = {name: self._array(f"quality/{name}", shape, np.dtype("f4")) for name in METRICS}
+        quality = {
+            name: self._array(f"quality/{name}", shape, np.dtype("f4"))
+            if metadata_key(f"quality/{name}") in self._checksums or name not in LATER_METRICS
+            else np.full(shape, np.nan, np.float32)
+            for name in METRICS
+        }
         return PatchMaps(decision, quality)
 
     def payloads(self, indices: Sequence[PatchIndex], level: int = 0) -> list[bytes | None]:

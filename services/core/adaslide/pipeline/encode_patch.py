@@ -4,18 +4,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import nan
 
-import google_crc32c
 import numpy as np
 
 from adaslide.domain.decision import PatchFlag, PatchOutcome
 from adaslide.domain.errors import SlideCorrupt
-from adaslide.domain.fidelity import IDENTICAL, Fidelity
+from adaslide.domain.fidelity import IDENTICAL, UNMEASURED, Fidelity
 from adaslide.domain.geometry import PatchIndex
 from adaslide.domain.pixels import Pixels, shrink
 from adaslide.domain.profile import Profile
 from adaslide.domain.rung import Codec, Rung, RungSpec
 from adaslide.package.layout import FIRST_OVERVIEW
 from adaslide.pipeline.measure import Measurer
+from adaslide.pipeline.proof import crc32c, payload_crc32c
 from adaslide.pipeline.tissue import Colour, is_constant
 from adaslide.ports.agent import Agent
 from adaslide.ports.rungs import PatchSource, RungCodec, SupportsAlternatives, TileCodec
@@ -70,17 +70,18 @@ class PatchEncoder:
     exact: TileCodec
     judge: Segmenter
     agent: Agent
+    second: Segmenter | None = None
 
     def encode(self, patch: PatchInput) -> EncodedPatch:
         """Raises `SlideCorrupt` when the patch can neither be read nor kept as it stands."""
         source = patch.source
         if source.tiles and not (patch.readable and self.exact.is_sound(source)):
-            kept = replace(self._exact(source), fidelity=Fidelity(*(nan,) * 6))
+            kept = replace(self._exact(source), fidelity=UNMEASURED)
             return self._result(patch, kept, PatchFlag.CORRUPT, nan, 0)
         if not patch.readable:
             raise SlideCorrupt("a part of the slide can be neither read nor kept as it stands")
         valid = source.pixels[: source.valid_height, : source.valid_width]
-        measurer = Measurer(valid, self.mpp, self.judge)
+        measurer = Measurer(valid, self.mpp, self.judge, self.second)
         if self.profile.allow_background and not patch.on_tissue and is_constant(valid, self.glass):
             return self._result(patch, self._background(source, measurer), PatchFlag.NONE, nan, 0)
         proposed, p_compress = self.agent.propose([valid], self.profile)[0]
@@ -103,7 +104,7 @@ class PatchEncoder:
         """
         ladder = self.profile.ladder
         best: _Candidate | None = None
-        fails, holds, count = -1, len(ladder), 0
+        fails, holds, count = -1 if self.profile.promotes else proposed - 1, len(ladder), 0
         probe = min(proposed, len(ladder) - 1)
         while holds - fails > 1:
             tried = self._candidates(source, measurer, ladder[probe])
@@ -165,6 +166,11 @@ class PatchEncoder:
         payload = self.codecs[Rung.LOSSLESS].encode(source, LOSSLESS)
         return _Candidate(LOSSLESS, payload, source.pixels, IDENTICAL)
 
+    def _proof(self, kept: _Candidate) -> int:
+        if not kept.payload:
+            return crc32c(kept.pixels)
+        return payload_crc32c(self.codecs[kept.spec.rung], kept.payload, self.patch, kept.pixels)
+
     def _result(
         self, patch: PatchInput, kept: _Candidate, flags: PatchFlag, p_compress: float, count: int
     ) -> EncodedPatch:
@@ -176,7 +182,7 @@ class PatchEncoder:
             flags=flags,
             fidelity=kept.fidelity,
             payload=kept.payload,
-            pixels_crc32c=google_crc32c.value(kept.pixels.tobytes()),
+            pixels_crc32c=self._proof(kept),
             measurements=count,
             source_bytes=patch.source_bytes,
         )

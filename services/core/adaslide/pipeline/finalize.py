@@ -1,7 +1,7 @@
 """The last step: overviews, maps and metadata, a full read-back, and only then the root document."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -28,7 +28,7 @@ from adaslide.ports.rungs import PatchSource
 OVERVIEW = RungSpec(Rung.FINE, Codec.AVIF, 1, 60, speed=6)
 ROOT_SLACK = 64
 """More than all the numbers of the totals can grow by when one of them changes."""
-LIBRARIES = ("imagecodecs", "simplejpeg", "pillow", "numpy", "scikit-image", "openslide-bin")
+LIBRARIES = ("imagecodecs", "simplejpeg", "pillow", "numpy", "scikit-image", "onnxruntime", "openslide-bin")
 
 
 class _Unpublished:
@@ -66,13 +66,15 @@ def finalize(
     checker: PatchChecker,
     executor: Executor,
     *,
+    weights: Mapping[str, str],
     seconds: float,
     peak_rss_bytes: int,
 ) -> dict[str, Any]:
     """Makes the shards in ``package`` a package, and returns its totals (JSON of ``compress``).
 
     Everything is read back through the store and decoded by ``executor``'s processes; the root document
-    is written last. ``seconds``: what the shards took. Raises `PackageError` when the store does not
+    is written last. ``weights``: sha256 by name of those the profile uses; ``seconds``: what the shards
+    took. Raises `PackageError` when the store does not
     give back what was written, `QualityBelowFloor` rather than publish a patch below its floor.
     """
     maps, overview = _collected(plan, scratch)
@@ -82,7 +84,8 @@ def finalize(
     if plan.facts.icc:
         write_icc(package, plan.facts.icc)
     draft = _Unpublished(package)
-    totals = _write_root(plan, draft, maps, checker, seconds=seconds, peak_rss_bytes=peak_rss_bytes)
+    facts = {"weights": dict(weights), "seconds": round(seconds, 3), "peak_rss_bytes": peak_rss_bytes}
+    totals = _write_root(plan, draft, maps, checker, facts)
     if totals["violations"]:
         raise QualityBelowFloor(f"{totals['violations']} patches are below a floor of {plan.profile.id}")
     _read_back(draft, maps, checker, executor)
@@ -125,9 +128,7 @@ def _write_root(
     draft: _Unpublished,
     maps: PatchMaps,
     checker: PatchChecker,
-    *,
-    seconds: float,
-    peak_rss_bytes: int,
+    run: dict[str, Any],
 ) -> dict[str, Any]:
     facts = plan.facts
     objects = dict(draft.list())
@@ -136,6 +137,8 @@ def _write_root(
         "lambda": plan.profile.lambda_,
         "floors": asdict(plan.profile.floors),
         "judge": checker.judge.name,
+        "second_judge": checker.second.name if checker.second else None,
+        "agent": plan.profile.agent,
         "mpp_origin": plan.mpp_origin,
         "source": {
             "sha256": facts.source_sha256,
@@ -144,7 +147,7 @@ def _write_root(
             "objective": facts.objective,
             "tiles": asdict(facts.tiles) if facts.tiles else None,
         },
-        "weights": {},
+        "weights": run["weights"],
         "software": {"adaslide": version("adaslide")},
         "runtime": {name: version(name) for name in LIBRARIES},
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -164,10 +167,8 @@ def _write_root(
         totals |= {
             "profile": plan.profile.id,
             "lambda": plan.profile.lambda_,
-            "weights": {},
-            "seconds": round(seconds, 3),
-            "patches_per_second": round(totals["patches"]["total"] / max(seconds, 1e-9), 3),
-            "peak_rss_bytes": peak_rss_bytes,
+            "patches_per_second": round(totals["patches"]["total"] / max(run["seconds"], 1e-3), 3),
+            **run,
         }
         stated = {**attributes, "totals": totals}
         write_root(draft, size=facts.size, patch=plan.patch, mpp=plan.mpp, attributes=stated, length=length)

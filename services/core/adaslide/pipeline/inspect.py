@@ -21,6 +21,8 @@ def inspect(reader: PackageReader) -> dict[str, Any]:
             for lv in info.levels
         ],
         "judge": block["judge"],
+        "second_judge": block.get("second_judge"),
+        "agent": block.get("agent"),
         "source": block["source"],
         "software": block["software"],
         "runtime": block["runtime"],

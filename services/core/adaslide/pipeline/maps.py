@@ -51,6 +51,7 @@ METRIC_SCALES: dict[str, MetricScale] = {
     "p_compress": MetricScale(0.0, 1.0, 2),
     "dice": MetricScale(0.6, 1.0, 2),
     "dice_window_min": MetricScale(0.4, 1.0, 2),
+    "dice_second": MetricScale(0.6, 1.0, 2),
     "ssim": MetricScale(0.5, 1.0, 2),
     "psnr": MetricScale(20.0, 40.0, 0),
     "delta_e": MetricScale(10.0, 0.0, 1),

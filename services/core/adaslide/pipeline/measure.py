@@ -1,6 +1,7 @@
 """What one restored patch lost against its original."""
 
 from functools import cached_property
+from math import nan
 
 import numpy as np
 import numpy.typing as npt
@@ -58,17 +59,25 @@ def dice_window_min(reference: Mask, other: Mask) -> float:
 class Measurer:
     """Measures any number of restorations of one original against it.
 
-    ``original`` is (h, w, 3): the valid pixels alone. ``mpp`` is micrometres per pixel.
+    ``original`` is (h, w, 3): the valid pixels alone. ``mpp`` is micrometres per pixel. Without a
+    ``second`` judge `Fidelity.dice_second` is NaN.
     """
 
-    def __init__(self, original: Pixels, mpp: float, judge: Segmenter) -> None:
+    def __init__(
+        self, original: Pixels, mpp: float, judge: Segmenter, second: Segmenter | None = None
+    ) -> None:
         self._original = original
         self._mpp = mpp
         self._judge = judge
+        self._second = second
 
     @cached_property
     def _mask(self) -> Mask:
         return self._judge.masks([self._original], self._mpp)[0]
+
+    @cached_property
+    def _second_mask(self) -> Mask | None:
+        return self._second.masks([self._original], self._mpp)[0] if self._second else None
 
     @cached_property
     def _luma(self) -> npt.NDArray[np.float32]:
@@ -84,9 +93,12 @@ class Measurer:
         if np.array_equal(restored, self._original):
             return IDENTICAL
         mask = self._judge.masks([restored], self._mpp)[0]
-        colour = self.measure_colour(restored)
         return Fidelity(
-            dice(self._mask, mask), dice_window_min(self._mask, mask), self._ssim(restored), *colour
+            dice(self._mask, mask),
+            dice_window_min(self._mask, mask),
+            self._ssim(restored),
+            *self.measure_colour(restored),
+            self._dice_second(restored),
         )
 
     def measure_colour(self, restored: Pixels) -> tuple[float, float, float]:
@@ -97,6 +109,11 @@ class Measurer:
         lab = rgb2lab(restored.astype(np.float32) / 255)
         delta_e = float(np.sqrt(np.square(lab - self._lab).sum(axis=-1)).mean())
         return float(psnr), delta_e, float(error.max())
+
+    def _dice_second(self, restored: Pixels) -> float:
+        if self._second is None or self._second_mask is None:
+            return nan
+        return dice(self._second_mask, self._second.masks([restored], self._mpp)[0])
 
     def _ssim(self, restored: Pixels) -> float:
         """Wang 2004 with a 7 px uniform window; strips thinner than that are compared whole."""

@@ -18,6 +18,9 @@ from adaslide.ports.payloads import PayloadDecoder
 MAX_PIXELS = 64_000_000
 """The most pixels one call returns: 192 MB."""
 
+WEIGHTS_DIGITS = 12
+"""Hexadecimal digits of the sha256 by which weights are named to people."""
+
 BATCH_PATCHES = 64
 """Payloads held at once: bounds memory whatever the region."""
 
@@ -27,11 +30,13 @@ class RestoredRegion:
     """``pixels`` (h, w, 3) uint8, and what the patches under them are.
 
     ``provenance`` is the one kind all those patches have, else `Provenance.MIXED` (glass beside
-    tissue is mixed as well: it was not kept, and nothing here hides that).
+    tissue is mixed as well: it was not kept, and nothing here hides that). ``weights``: the nets
+    that synthesised pixels of it, as ``fie-compact-x4@b0354a9c7daf``.
     """
 
     pixels: Pixels = field(repr=False)
     provenance: Provenance
+    weights: frozenset[str] = frozenset()
 
 
 class Restoration:
@@ -69,11 +74,13 @@ class Restoration:
         grid = self._reader.level_grid(how.level)
         pixels = np.empty((region.height, region.width, 3), np.uint8)
         kinds: set[Provenance] = set()
+        weights: set[str] = set()
         for index, patch in self._patches(grid, region, how):
             _lay(pixels, region, patch.pixels, _origin(grid, index, how))
             kinds.add(patch.provenance)
+            weights |= patch.weights
         provenance = kinds.pop() if len(kinds) == 1 else Provenance.MIXED
-        return RestoredRegion(pixels, provenance)
+        return RestoredRegion(pixels, provenance, frozenset(weights))
 
     def _how(self, downsample: int) -> LevelRead:
         size = self._reader.info.size
@@ -104,19 +111,31 @@ class Restoration:
         """One patch at ``how``, cut to its valid pixels (rounded up)."""
         info = self._reader.info
         height, width = -(-valid.height // how.preview), -(-valid.width // how.preview)
+        weights: frozenset[str] = frozenset()
         if payload is None:
             pixels = np.full((height, width, 3), info.fill, np.uint8)
             provenance = Provenance.BACKGROUND
         else:
             envelope = Envelope.unpack(payload)
             provenance = _provenance(envelope, how.preview)
+            if how.preview == 1:
+                weights = self._weights(envelope)
             decoded = (
                 self._decoder.decode_payload(payload, info.patch)
                 if how.preview == 1
                 else self._decoder.preview_payload(payload, info.patch, how.preview)
             )
             pixels = decoded[:height, :width]
-        return RestoredRegion(shrink(pixels, how.shrink), provenance)
+        return RestoredRegion(shrink(pixels, how.shrink), provenance, weights)
+
+    def _weights(self, envelope: Envelope) -> frozenset[str]:
+        params = envelope.params
+        if not isinstance(params, ImageParams) or not params.restorer_digest:
+            return frozenset()
+        digest = params.restorer_digest.hex()
+        named = self._reader.info.attributes.get("weights", {})
+        name = next((name for name, sha256 in named.items() if sha256 == digest), "unnamed")
+        return frozenset({f"{name}@{digest[:WEIGHTS_DIGITS]}"})
 
 
 def _provenance(envelope: Envelope, preview: int) -> Provenance:

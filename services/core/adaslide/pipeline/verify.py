@@ -23,6 +23,8 @@ from adaslide.ports.slides import SlideReader
 
 TOLERANCE = 1e-3
 """A remeasured metric may differ by this share of its stored value: float32 and another library build."""
+NET_GREY_LEVELS = 3.0
+"""A sample that a net restored may differ by this much on another processor, and its error with it."""
 
 
 @dataclass(slots=True)
@@ -132,7 +134,10 @@ def _against(
         stored = package.maps.fidelity(index)
         for metric in METRICS:
             told, found = getattr(stored, metric), getattr(result.fidelity, metric)
-            if np.isfinite(told) and abs(told - found) > TOLERANCE * max(1.0, abs(found)):
+            allowed = TOLERANCE * max(1.0, abs(found))
+            if metric == "max_error" and result.by_net:
+                allowed = NET_GREY_LEVELS
+            if np.isfinite(told) and not abs(told - found) <= allowed:
                 report.problems.append(f"patch {index.row}, {index.col}: {metric} is {found}, not {told}")
 
 

@@ -51,6 +51,20 @@ class SupportsAlternatives(Protocol):
         ...
 
 
+@runtime_checkable
+class SupportsNets(Protocol):
+    """The optional ability of a rung whose pixels may come from a net.
+
+    Image codecs and bicubic give the same pixels everywhere; a net in floating point gives almost the
+    same ones on another processor. What proves a payload unchanged is therefore the image before it.
+    """
+
+    def before_net(self, payload: bytes, patch: int) -> Pixels | None:
+        """The image that a net restores, as stored; None where none does. Raises `PackageError`, and
+        `WeightsMissing` where the net is not installed."""
+        ...
+
+
 class TileCodec(RungCodec, SourceTileDecoder, Protocol):
     """The exact rung: it also knows whether the source's tiles are sound, and gives them back."""
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adaslide.domain.errors import DigestMismatch, WeightsMissing
+from adaslide.domain.pixels import Pixels
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -38,6 +39,13 @@ class OnnxModel:
         session = _session(self.path, self.digest, self.threads, os.getpid())
         output: Floats = session.run(None, {session.get_inputs()[0].name: batch})[0]
         return output
+
+
+def planes_of(image: Pixels) -> Floats:
+    """(h, w, 3) pixels as the (1, 3, h, w) float32 in 0..1 that nets take."""
+    planes = np.ascontiguousarray(image.transpose(2, 0, 1)[None], dtype=np.float32)
+    planes /= np.float32(255)
+    return planes
 
 
 @lru_cache(maxsize=16)

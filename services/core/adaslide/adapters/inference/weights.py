@@ -26,6 +26,8 @@ PACKAGE = "adaslide_weights"
 FOLDER_VARIABLE = "ADASLIDE_WEIGHTS"
 """A folder of further weights. What it holds wins over a released weight of the same name."""
 MANIFEST = "manifest.toml"
+PIN_DIGITS = 12
+"""Hexadecimal digits of the sha256 in a pin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +60,29 @@ def weights_named(name: str) -> Weights:
         raise WeightsMissing(f"no weights {name!r} are installed") from None
 
 
-def weights_of(digest: bytes) -> Weights:
-    """The weights whose sha256 is ``digest``, hidden by another of the same name or not.
+def released() -> list[Weights]:
+    """Every installed weight, those hidden by another of the same name too: packages may name them."""
+    return [weights for folder in _folders() for weights in read_manifest(folder).values()]
 
-    Raises `WeightsMissing`.
-    """
-    for folder in _folders():
-        for weights in read_manifest(folder).values():
-            if weights.digest == digest:
-                return weights
+
+def pinned(weights: Weights) -> str:
+    """The name by which profiles and packages pin ``weights``: ``fie-compact-x4@b0354a9c7daf``."""
+    return f"{weights.name}@{weights.digest.hex()[:PIN_DIGITS]}"
+
+
+def weights_pinned(pin: str) -> Weights:
+    """The weights that `pinned` gives ``pin`` for. Raises `WeightsMissing`."""
+    for weights in released():
+        if pinned(weights) == pin:
+            return weights
+    raise WeightsMissing(f"the weights {pin} are not installed")
+
+
+def weights_of(digest: bytes) -> Weights:
+    """The weights whose sha256 is ``digest``. Raises `WeightsMissing`."""
+    for weights in released():
+        if weights.digest == digest:
+            return weights
     raise WeightsMissing(f"no weights with sha256 {digest.hex()[:12]} are installed")
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adaslide.adapters.inference.onnx import Floats, OnnxModel
+from adaslide.adapters.inference.onnx import Floats, OnnxModel, planes_of
 from adaslide.adapters.inference.weights import Weights
 from adaslide.adapters.restorers.bicubic import BicubicRestorer
 from adaslide.domain.errors import ModelError
@@ -38,16 +38,9 @@ class OnnxRestorer:
     def restore(self, batch: list[Pixels]) -> list[Pixels]:
         enlarged = BicubicRestorer(self.scale).restore(batch)
         return [
-            with_residual(base, self.model.run(as_input(low))[0])
+            with_residual(base, self.model.run(planes_of(low))[0])
             for low, base in zip(batch, enlarged, strict=True)
         ]
-
-
-def as_input(low: Pixels) -> Floats:
-    """(h, w, 3) pixels as the (1, 3, h, w) float32 in 0..1 that nets take."""
-    planes = np.ascontiguousarray(low.transpose(2, 0, 1)[None], dtype=np.float32)
-    planes /= np.float32(255)
-    return planes
 
 
 def with_residual(base: Pixels, residual: Floats) -> Pixels:

@@ -49,11 +49,16 @@ def _kind(digest: bytes) -> RestorerKind:
 
 @dataclass(frozen=True, slots=True)
 class RestoredRung:
-    """`RungCodec` and `SupportsAlternatives`. ``restorers`` by (scale, sha256 of the weights)."""
+    """`RungCodec`, `SupportsAlternatives` and `SupportsNets`.
+
+    ``restorers`` by (scale, sha256 of the weights): all that can be decoded. ``tried`` are the weights
+    that compete with bicubic when a patch is encoded.
+    """
 
     restorers: Mapping[tuple[int, bytes], Restorer] = field(
         default_factory=lambda: {(scale, BICUBIC): BicubicRestorer(scale) for scale in (2, 4)}
     )
+    tried: tuple[bytes, ...] = ()
 
     def encode(self, source: PatchSource, spec: RungSpec) -> bytes:
         return packed(low_resolution(source.pixels, spec), spec)
@@ -66,14 +71,19 @@ class RestoredRung:
             raise PackageError("payload: not an image")
         others = [
             replace(params, restorer=_kind(digest), restorer_digest=digest)
-            for scale, digest in self.restorers
-            if scale == params.scale and digest != params.restorer_digest
+            for digest in (BICUBIC, *self.tried)
+            if digest != params.restorer_digest and (params.scale, digest) in self.restorers
         ]
         return [payload, *(replace(envelope, params=other).pack() for other in others)]
 
     def decode(self, payload: bytes, patch: int) -> Pixels:
         params, low = image_of(payload, patch)
         return self._restorer(params).restore([low])[0]
+
+    def before_net(self, payload: bytes, patch: int) -> Pixels | None:
+        params, low = image_of(payload, patch)
+        self._restorer(params)
+        return low if params.restorer_digest else None
 
     def preview(self, payload: bytes, patch: int, factor: int) -> Pixels:
         params, low = image_of(payload, patch)

@@ -6,8 +6,8 @@ from typing import Self
 import numpy as np
 from PIL import Image
 
-from adaslide.adapters.inference.onnx import Floats, OnnxModel
-from adaslide.adapters.inference.weights import Weights
+from adaslide.adapters.inference.onnx import Floats, OnnxModel, planes_of
+from adaslide.adapters.inference.weights import PIN_DIGITS, Weights
 from adaslide.domain.errors import InputError, ModelError
 from adaslide.domain.pixels import Mask, Pixels, pad_to
 
@@ -27,13 +27,18 @@ class Scaling:
     known: tuple[float, float]
     multiple: int
 
-    def scaled(self, image: Pixels, mpp: float) -> Pixels:
-        """``image`` at the net's scale. Raises `InputError` for one at which nobody measured it."""
+    def check(self, mpp: float) -> None:
+        """Raises `InputError` for a scale at which nobody measured the net."""
         low, high = self.known
         if not low <= mpp <= high:
             raise InputError(
-                f"the judge knows {low:g} to {high:g} micrometres per pixel, and the image has {mpp:g}"
+                f"the judge knows {low:g} to {high:g} micrometres per pixel, and the slide has {mpp:g}; "
+                "the profile exact needs no judge"
             )
+
+    def scaled(self, image: Pixels, mpp: float) -> Pixels:
+        """``image`` at the net's scale. Raises `InputError` like `check`."""
+        self.check(mpp)
         factor = mpp / self.mpp
         if abs(factor - 1) <= TOLERANCE:
             return image
@@ -44,10 +49,7 @@ class Scaling:
     def planes(self, scaled: Pixels) -> Floats:
         """(1, 3, H, W) float32 in 0..1, the last row and column repeated up to a multiple."""
         height, width = (-(-side // self.multiple) * self.multiple for side in scaled.shape[:2])
-        padded = pad_to(scaled, height, width)
-        planes = np.ascontiguousarray(padded.transpose(2, 0, 1)[None], dtype=np.float32)
-        planes /= np.float32(255)
-        return planes
+        return planes_of(pad_to(scaled, height, width))
 
     def mask(self, logits: Floats, scaled: Pixels, image: Pixels) -> Mask:
         """The (H, W) logits of ``scaled`` as a mask of ``image``: enlarged as numbers, so that outlines stay
@@ -89,7 +91,7 @@ class OnnxSegmenter:
     @property
     def name(self) -> str:
         """With the digest: another training of the same net is another judge."""
-        return f"{self.title}@{self.model.digest.hex()[:12]}"
+        return f"{self.title}@{self.model.digest.hex()[:PIN_DIGITS]}"
 
     def masks(self, images: list[Pixels], mpp: float) -> list[Mask]:
         return [self._mask(image, mpp) for image in images]

@@ -34,8 +34,14 @@ METRIC_NAMES = {
     "dice": "Nuclei Dice",
     "dice_window_min": "Nuclei Dice, worst 128 px window",
     "ssim": "Luma SSIM",
+    "dice_second": "Nuclei Dice, second judge",
 }
-SHORT_NAMES = {"dice": "Dice", "dice_window_min": "Dice of a window", "ssim": "SSIM"}
+SHORT_NAMES = {
+    "dice": "Dice",
+    "dice_window_min": "Dice of a window",
+    "ssim": "SSIM",
+    "dice_second": "Dice, 2nd judge",
+}
 NO_BASELINES: Mapping[str, Baseline] = MappingProxyType({})
 
 
