@@ -14,10 +14,10 @@ pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
 pytest.importorskip("safetensors")
 
-from adaslide.adapters.inference.onnx import OnnxModel
+from adaslide.adapters.inference.onnx import OnnxModel, planes_of
 from adaslide.adapters.inference.weights import weights_named
 from adaslide.adapters.restorers.bicubic import BicubicRestorer
-from adaslide.adapters.restorers.onnx import OnnxRestorer, as_input, with_residual
+from adaslide.adapters.restorers.onnx import OnnxRestorer, with_residual
 from adaslide.adapters.rungs.restored import degraded
 from adaslide.domain.errors import DigestMismatch, InputError, NotFound
 from adaslide_models import weights as trained_weights
@@ -124,8 +124,8 @@ def test_what_training_exports_is_what_it_trained(config, data):
     model = OnnxModel(config.out / result["onnx"], bytes.fromhex(result["sha256"]))
     low = degraded(tissue(9), config.pairs(1, config.variety, 0).specs[0])
     with torch.no_grad():
-        expected = net(torch.from_numpy(as_input(low))).numpy()
-    np.testing.assert_allclose(model.run(as_input(low)), expected, atol=1e-5)
+        expected = net(torch.from_numpy(planes_of(low))).numpy()
+    np.testing.assert_allclose(model.run(planes_of(low)), expected, atol=1e-5)
     again = config.out / "again.onnx"
     trained_weights.export_onnx(net, 3, 1, again)
     assert trained_weights.sha256(again) == result["sha256"]
@@ -138,7 +138,7 @@ def test_released_onnx_and_safetensors_agree_within_a_grey_level():
     net.load_state_dict(trained_weights.load_trained(weights))
     low = degraded(tissue(3, 256), PairSettings(1, qualities=(45,)).specs[0])
     with torch.no_grad():
-        residual = net(torch.from_numpy(as_input(low)))[0].numpy()
+        residual = net(torch.from_numpy(planes_of(low)))[0].numpy()
     served = OnnxRestorer.of(weights).restore([low])[0].astype(int)
     difference = np.abs(served - with_residual(BicubicRestorer(4).restore([low])[0], residual))
     assert difference.max() <= 1

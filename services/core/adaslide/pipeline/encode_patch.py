@@ -97,25 +97,41 @@ class PatchEncoder:
     def _search(
         self, source: PatchSource, measurer: Measurer, proposed: int
     ) -> tuple[_Candidate | None, int, int]:
-        """Bisection for the cheapest rung that holds the floors: (candidate, its place, measurements).
+        """The held candidate of fewest bytes among those measured: (candidate, its place, measurements).
 
-        Dice is not strictly monotone in quality, so that bisection can miss the cheapest rung by one
-        place; never a floor, since only a measured candidate is returned. None: no rung holds them.
+        Bisection for the cheapest rung that holds the floors, and then one look further down the ladder
+        for as long as that finds another: fidelity is not strictly monotone, and where a rung fails by
+        chance a cheaper one can hold. Never a floor is missed, since only a measured candidate is
+        returned. None: no rung holds them.
         """
         ladder = self.profile.ladder
-        best: _Candidate | None = None
-        fails, holds, count = -1 if self.profile.promotes else proposed - 1, len(ladder), 0
+        lowest = 0 if self.profile.promotes else proposed
+        fails, holds, count = lowest - 1, len(ladder), 0
+        measured: dict[int, _Candidate | None] = {}
+
+        def hold(place: int) -> bool:
+            nonlocal count
+            tried = self._candidates(source, measurer, ladder[place])
+            count += len(tried)
+            # The first is the restorer without weights: a net that loses nuclei against it is no candidate.
+            least = tried[0].fidelity.dice
+            best = max((one for one in tried if one.fidelity.dice >= least), key=self._rank)
+            held = self.profile.floors.held_by(best.fidelity, margin=True)
+            measured[place] = best if held else None
+            return held
+
         probe = min(proposed, len(ladder) - 1)
         while holds - fails > 1:
-            tried = self._candidates(source, measurer, ladder[probe])
-            count += len(tried)
-            candidate = max(tried, key=self._rank)
-            if self.profile.floors.held_by(candidate.fidelity, margin=True):
-                best, holds = candidate, probe
-            else:
-                fails = probe
+            holds, fails = (probe, fails) if hold(probe) else (holds, probe)
             probe = (holds + fails) // 2
-        return best, holds, count
+        for place in reversed(range(lowest, holds)):
+            if place not in measured and not hold(place):
+                break
+        found = {place: one for place, one in measured.items() if one is not None}
+        if not found:
+            return None, len(ladder), count
+        place = min(found, key=lambda place: len(found[place].payload))
+        return found[place], place, count
 
     def _candidates(self, source: PatchSource, measurer: Measurer, spec: RungSpec) -> list[_Candidate]:
         """The rung's stored image, decoded and measured under every restorer that it has."""

@@ -134,11 +134,15 @@ def _against(
         stored = package.maps.fidelity(index)
         for metric in METRICS:
             told, found = getattr(stored, metric), getattr(result.fidelity, metric)
-            allowed = TOLERANCE * max(1.0, abs(found))
-            if metric == "max_error" and result.by_net:
-                allowed = NET_GREY_LEVELS
-            if np.isfinite(told) and not abs(told - found) <= allowed:
+            if np.isfinite(told) and not agree(metric, told, found, by_net=result.by_net):
                 report.problems.append(f"patch {index.row}, {index.col}: {metric} is {found}, not {told}")
+
+
+def agree(metric: str, told: float, found: float, *, by_net: bool) -> bool:
+    """Whether ``found`` may be another machine's measurement of what was ``told``."""
+    if metric == "max_error" and by_net:
+        return abs(told - found) <= NET_GREY_LEVELS
+    return abs(told - found) <= TOLERANCE * max(1.0, abs(found))
 
 
 def _remeasured(

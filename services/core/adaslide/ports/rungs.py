@@ -47,7 +47,7 @@ class SupportsAlternatives(Protocol):
     """The optional ability of a rung whose stored image can be restored in several ways."""
 
     def alternatives(self, payload: bytes) -> list[bytes]:
-        """The same stored image under every restorer that this rung has, ``payload``'s own first."""
+        """The same stored image under every restorer that this rung tries, ``payload``'s own first."""
         ...
 
 
