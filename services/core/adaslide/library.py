@@ -14,7 +14,7 @@ from PIL import Image
 from adaslide import wiring
 from adaslide.domain.errors import Conflict, NotFound, RegionOutOfRange
 from adaslide.domain.geometry import Region
-from adaslide.domain.profile import profile_named
+from adaslide.domain.profile import Profile, profile_named
 from adaslide.package.layout import ROOT_KEY
 from adaslide.package.reader import PackageReader
 from adaslide.pipeline.compress_shard import compress_shard
@@ -32,7 +32,7 @@ def compress(
     slide: Path,
     out: Path,
     *,
-    profile: str = "archive",
+    profile: str | Profile = "archive",
     lambda_: float | None = None,
     dice_floor: float | None = None,
     mpp: float | None = None,
@@ -44,7 +44,8 @@ def compress(
     ``out`` appears whole or not at all. ``progress`` is told (patches done, patches in all). Raises
     `Conflict` when ``out`` exists, and what `plan`, `compress_shard` and `finalize` raise.
     """
-    policy = profile_named(profile).with_floors(dice=dice_floor).with_lambda(lambda_)
+    named = profile_named(profile) if isinstance(profile, str) else profile
+    policy = named.with_floors(dice=dice_floor).with_lambda(lambda_)
     if out.exists():
         raise Conflict("the package to be written exists already")
     if not out.absolute().parent.is_dir():
