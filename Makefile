@@ -10,6 +10,11 @@ export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
 RUNTIME := $(VENV)/.installed-runtime
 DEV     := $(VENV)/.installed-dev
+TRAIN   := $(VENV)/.installed-train
+
+# torch has an environment of its own: everything else must run without it.
+MODELS_VENV ?= .venv-models
+MODEL_TESTS := tests/models tests/contract/test_restorers.py tests/contract/test_segmenters.py
 
 # Installs into the virtual environment: with uv when it is there, else with its pip.
 define install
@@ -18,10 +23,10 @@ define install
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench up docs lock
+.PHONY: help setup demo test test-models check format bench up docs lock
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(DEV)  ## Create .venv with the locked requirements and the development tools
 
@@ -30,6 +35,10 @@ demo: $(RUNTIME)  ## Compress the sample slide in the real service and show it (
 
 test: $(DEV)  ## Run every test (T="tests/unit -k grid" for some)
 	$(BIN)/python -m pytest $(T)
+
+test-models:  ## Tests of models/ with torch, in .venv-models (T=... for some)
+	@$(MAKE) --no-print-directory VENV=$(MODELS_VENV) $(MODELS_VENV)/.installed-train
+	$(MODELS_VENV)/bin/python -m pytest $(or $(T),$(MODEL_TESTS))
 
 check: $(DEV)  ## Formatting, lint, types, import contracts, spelling
 	$(BIN)/ruff format --check .
@@ -82,4 +91,9 @@ $(RUNTIME): requirements.lock pyproject.toml | $(BIN)/python
 $(DEV): requirements-dev.lock $(RUNTIME)
 	@echo "installing the development tools"
 	$(call install,-r requirements-dev.lock)
+	@touch $@
+
+$(TRAIN): $(DEV)
+	@echo "installing torch"
+	$(call install,--no-build-isolation --editable '.[train]')
 	@touch $@

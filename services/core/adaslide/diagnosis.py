@@ -12,6 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from adaslide import codec_runtime, wiring
+from adaslide.adapters.inference import golden
+from adaslide.adapters.inference.weights import Weights, pinned, released
+from adaslide.domain.errors import ModelError
 from adaslide.domain.pixels import Pixels
 from adaslide.domain.profile import PROFILES
 from adaslide.domain.rung import RungSpec
@@ -36,6 +39,7 @@ def diagnose() -> list[Check]:
         _check("reads slides (OpenSlide)", _openslide),
         *(_check(f"encodes and decodes {spec.name}", partial(_round_trip, spec)) for spec in _specs()),
         _check("Zarr finds the codec", _zarr_codec),
+        *_nets(),
         _check("worker processes", _workers),
         _check("free space for temporary files", _free_space),
     ]
@@ -66,6 +70,22 @@ def _round_trip(spec: RungSpec) -> str:
     if error > 8:
         raise RuntimeError(f"off by {error:.1f} grey levels on average")
     return f"{len(payload)} bytes, off by {error:.1f} grey levels on average"
+
+
+def _nets() -> list[Check]:
+    """One check for every net whose output is measured or served: ONNX Runtime against its golden tiles."""
+    try:
+        # In the order of the search: of two copies of one net the first is the one that runs.
+        found = {one.digest: one for one in reversed(released()) if one.kind in golden.KINDS}
+    except ModelError as error:
+        return [Check("weights", False, f"{type(error).__name__}: {error}")]
+    return [_check(f"runs {pinned(one)} as it was measured", partial(_golden, one)) for one in found.values()]
+
+
+def _golden(weights: Weights) -> str:
+    import onnxruntime
+
+    return f"{golden.check_canonical(weights)} (ONNX Runtime {onnxruntime.__version__})"
 
 
 def _openslide() -> str:

@@ -18,7 +18,8 @@
     │   └── QualityBelowFloor      a patch is below the floor its package promises
     ├── ModelError
     │   ├── WeightsMissing         a payload names weights that are not installed
-    │   └── DigestMismatch         weights whose sha256 is not the one named
+    │   ├── DigestMismatch         weights whose sha256 is not the one named
+    │   └── RuntimeMismatch        a runtime whose output is not that of the one that measured
     └── Unavailable                try again later (retryable)                  (exit 5)
         ├── StoreUnavailable
         ├── BrokerUnavailable
@@ -105,6 +106,10 @@ class WeightsMissing(ModelError):
 
 class DigestMismatch(ModelError):
     code = "digest-mismatch"
+
+
+class RuntimeMismatch(ModelError):
+    code = "runtime-mismatch"
 
 
 class Unavailable(AdaSlideError):
