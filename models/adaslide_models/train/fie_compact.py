@@ -44,7 +44,7 @@ class FieCompact:
     split: Path
     val: Path
     out: Path
-    budget_minutes: float = 14.0
+    budget_minutes: float = 24.0
     """Minutes of training, validation included; making the pairs comes before them."""
     steps: int | None = None
     """Ends the run instead of the budget: for runs that must repeat exactly."""
@@ -268,7 +268,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     for name in ("data", "split", "val", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--budget", type=float, default=14.0, help="minutes")
+    parser.add_argument("--budget", type=float, default=24.0, help="minutes")
     parser.add_argument("--resume", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(sys.argv[1:])

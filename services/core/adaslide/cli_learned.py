@@ -47,7 +47,7 @@ def train_fie_compact(
     split: Split,
     val: Annotated[Path, typer.Option("--val", help="The list that chooses the checkpoint.")],
     out: Annotated[Path, typer.Option("--out", help="The folder for weights, log and checkpoints.")],
-    budget: Budget = 14.0,
+    budget: Budget = 24.0,
     resume: Resume = None,
     seed: Annotated[int, typer.Option("--seed")] = 0,
     overrides: Overrides = None,

@@ -9,7 +9,7 @@ from adaslide.domain.rung import Codec, RestorerKind, Rung, RungSpec
 OTSU = "otsu-haematoxylin@1"
 """The judge that needs no training."""
 NUCLEI_UNET = "nuclei-unet@8211c0dae8b6"
-FIE_X4 = "fie-compact-x4@b0354a9c7daf"
+FIE_X4 = "fie-compact-x4@b95f95d10540"
 """Weights, pinned: their name and the first twelve digits of their ONNX file's sha256. Other weights
 of the same name would be another promise, and need another version of the profile."""
 
