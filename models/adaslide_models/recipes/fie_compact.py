@@ -25,5 +25,13 @@ def fie_compact(data: Path, split: Path, val: Path, out: Path) -> FieCompact:
     The qualities are those of the profiles' ladder, and no others: capacity is small.
     """
     return FieCompact(
-        data, split, val, out, crops=5000, qualities=(30, 45, 60), shrink=SHRINK, share=SHARE, variety=Variety()
+        data,
+        split,
+        val,
+        out,
+        crops=5000,
+        qualities=(30, 45, 60),
+        shrink=SHRINK,
+        share=SHARE,
+        variety=Variety(),
     )
