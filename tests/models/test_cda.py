@@ -1,6 +1,7 @@
 """The agent: its reward, its loss, its training on made-up tissue, and what is served."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from adaslide_models.train.cda import NAME, Run, batch, train
 
 torch = pytest.importorskip("torch")
 STEPS = 40
+DATA = Path(os.environ.get("ADASLIDE_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 
 # Reward and loss
@@ -200,6 +202,21 @@ def test_batches_keep_patch_and_dice_together(config, made_up):
     images, dice = batch(made_up, config, np.random.default_rng(0))
     assert images.shape == (24, 3, 32, 32)
     assert ((images.mean(dim=(1, 2, 3)) > 175 / 255) == (dice > 0.6)).all()
+
+
+@pytest.mark.skipif(
+    not (DATA / "splits").is_dir(), reason="the development data are not here (ADASLIDE_DATA)"
+)
+def test_the_reward_rises_on_real_tissue(config):
+    """Fields that Compress holds and fields that it does not: 40 steps tell them apart."""
+    lists = ("sr_train.txt", "cls_oral_train.txt")
+    chosen = [s for name in lists for s in read_split(DATA, DATA / "splits" / name)]
+    chosen = [s for s in chosen if s.dataset in ("brecahad", "oral_224")][::12]
+    table = make_table(chosen, Settings(20))
+    run = Run(config)
+    rewards = [run.step(table, step / STEPS) for step in range(STEPS)]
+    assert 0.2 < (table.dice < config.tau).mean() < 0.8
+    assert np.mean(rewards[-8:]) > np.mean(rewards[:8]) + 0.1
 
 
 # The table

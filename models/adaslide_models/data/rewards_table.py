@@ -29,7 +29,7 @@ from adaslide.domain.pixels import Pixels, shrink
 from adaslide_models.data.first_rung import SEARCHED, place_of
 from adaslide_models.data.paper_compress import MPP, SCALE, PaperCompress
 from adaslide_models.data.patches import NONE, Variety, varied
-from adaslide_models.data.sources import Source, by_dataset, list_digest, read_split
+from adaslide_models.data.sources import Source, by_dataset, read_split
 
 SIDES = (512, 256, 192, 128)
 """px: a patch is the largest of these that its image, shrunk to the chosen scale, still fills."""
@@ -78,11 +78,6 @@ class RewardsTable:
         side = self.sides[index]
         shown: Pixels = self.thumbnails[index, :side, :side]
         return shown
-
-    @property
-    def list_digest(self) -> str:
-        """sha256 of the list of images: what a weight states of its training."""
-        return list_digest(sorted({str(name) for name in self.images}))
 
     def save(self, path: Path) -> None:
         np.savez_compressed(path, **{field.name: getattr(self, field.name) for field in fields(self)})

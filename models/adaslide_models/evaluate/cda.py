@@ -1,8 +1,14 @@
 """What the agent's decisions are worth on patches it has not seen, beside deciding without it.
 
-Needs no torch.
+    python -m adaslide_models.evaluate.cda --data DIR --out benchmarks/results/cda_resnet18.json
+
+writes what the card claims: `CLAIMS`. For a list of your own there is ``adaslide evaluate cda``. Needs no
+torch.
 """
 
+import argparse
+import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +19,7 @@ from PIL import Image
 from adaslide.adapters.agents.bisection import BisectionAgent
 from adaslide.adapters.agents.cda import CdaAgent
 from adaslide.adapters.inference.weights import weights_named
+from adaslide.domain.errors import InputError
 from adaslide.domain.pixels import Pixels
 from adaslide.domain.profile import PAPER_TAU, profile_named
 from adaslide.pipeline.tissue import is_constant
@@ -30,6 +37,18 @@ LEAST_SIDE = 128
 LAMBDA = 0.5
 RESAMPLES = 2000
 INTERVAL = (5, 95)
+CLAIMS: dict[str, tuple[str, float | None, bool]] = {
+    "own_scale": ("heldout_20x.txt", None, True),
+    "shrunk_to_0.75": ("heldout_20x.txt", 0.75, False),
+    "shrunk_to_1.0": ("heldout_20x.txt", 1.0, False),
+    "oral_test": ("cls_oral_test.txt", None, False),
+}
+"""List, scale it is brought to, and whether searches are counted. Nothing of the lists was trained on."""
+CHOSEN_ON = "sr_val.txt"
+"""What chose the checkpoint is left out of the claims: eight images of heldout_20x.txt."""
+COMMAND = (
+    "python -m adaslide_models.evaluate.cda --data ../shared/data --out benchmarks/results/cda_resnet18.json"
+)
 
 Floats = npt.NDArray[np.float64]
 
@@ -41,16 +60,18 @@ def evaluate(
     mpp: float | None = None,
     measured: bool = False,
     threads: int = 1,
+    without: frozenset[str] = frozenset(),
 ) -> dict[str, Any]:
     """Per data set and over ``all``: mean rewards, and the shares that were and should have been compressed.
 
     At the images' own scale, or area-shrunk to ``mpp`` micrometres per pixel first, finer ones alone.
     ``measured`` adds what the search for the first rung that holds costs from the agent's proposal and
-    from the middle of the ladder: some seconds a patch.
+    from the middle of the ladder: some seconds a patch. Images named in ``without`` are left out.
     """
     agent, paper = CdaAgent.of(weights_named(weights), threads), PaperCompress.installed(threads)
     rows: dict[str, list[list[float]]] = {}
-    for name, sources in by_dataset(read_split(data, split)):
+    listed = [source for source in read_split(data, split) if source.name not in without]
+    for name, sources in by_dataset(listed):
         for source in sources:
             for patch, scale in patches(source, mpp):
                 row = [agent.probability(patch), paper.dice(patch, scale)]
@@ -64,9 +85,11 @@ def evaluate(
 def patches(source: Source, mpp: float | None) -> list[tuple[Pixels, float]]:
     """The patches of an image row by row with their micrometres per pixel, whole ones of 512 px (256 px where
     ``mpp`` is given); an image smaller than a patch is one. Glass is left out, and an image that is coarser
-    than ``mpp`` or of which less than `LEAST_SIDE` is left."""
+    than ``mpp`` or of which less than `LEAST_SIDE` is left. Raises `InputError` for an unknown scale."""
     pixels, known = source.read()
-    scale, side = known or MPP[source.dataset], PATCH
+    scale, side = known or MPP.get(source.dataset), PATCH
+    if scale is None:
+        raise InputError(f"nobody gave the scale of {source.dataset}")
     if mpp is not None:
         if scale > mpp:
             return []
@@ -132,3 +155,31 @@ def summary(rows: list[list[float]]) -> dict[str, Any]:
             "measurements_from_the_middle": round(float(middle), 3),
         }
     return result
+
+
+def main() -> None:
+    """The command line; see the module."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--weights", default=DEFAULT_WEIGHTS)
+    given = parser.parse_args()
+    judge, restorer = PaperCompress.installed().digests
+    result: dict[str, Any] = {
+        "command": COMMAND,
+        "date": datetime.now(UTC).date().isoformat(),
+        "weights": given.weights,
+        "sha256": weights_named(given.weights).digest.hex(),
+        "judge_sha256": judge,
+        "restorer_sha256": restorer,
+        "searched": profile_named(SEARCHED).id,
+    }
+    chosen_on = frozenset(each.name for each in read_split(given.data, given.data / "splits" / CHOSEN_ON))
+    for name, (split, mpp, measured) in CLAIMS.items():
+        path = given.data / "splits" / split
+        result[name] = evaluate(given.data, path, given.weights, mpp, measured, without=chosen_on)
+    given.out.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

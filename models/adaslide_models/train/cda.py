@@ -30,7 +30,7 @@ from adaslide_models import weights
 from adaslide_models.data.first_rung import SEARCHED
 from adaslide_models.data.patches import Variety, varied
 from adaslide_models.data.rewards_table import UNKNOWN, RewardsTable, TableSettings, load_table, make_table
-from adaslide_models.data.sources import read_split
+from adaslide_models.data.sources import list_digest, read_split
 from adaslide_models.first_rung import calibrated, costs_of, measurements
 from adaslide_models.losses import reinforce
 from adaslide_models.nets.resnet import ResNet18
@@ -192,6 +192,11 @@ def probabilities(net: ResNet18, table: RewardsTable) -> npt.NDArray[np.float64]
     return 1 / (1 + np.exp(-np.array(odds)))
 
 
+def names_in(data: Path, splits: tuple[Path, ...]) -> set[str]:
+    """The images that the lists name."""
+    return {source.name for split in splits for source in read_split(data, split)}
+
+
 def table_of(config: Cda, splits: tuple[Path, ...], name: str, settings: TableSettings) -> RewardsTable:
     """The table ``name`` in the run's folder, made where it is not there yet.
 
@@ -202,7 +207,7 @@ def table_of(config: Cda, splits: tuple[Path, ...], name: str, settings: TableSe
     if not path.is_file():
         make_table(sources, settings, config.processes).save(path)
     table = load_table(path)
-    if not set(table.images.tolist()) <= {source.name for source in sources}:
+    if not set(table.images.tolist()) <= names_in(config.data, splits):
         raise InputError(f"{name} holds images that the split does not name")
     return table
 
@@ -275,7 +280,7 @@ def _release(run: Run, table: RewardsTable, val: RewardsTable) -> None:
         "val": {"patches": len(val), "reward": run.progress.best} | baselines(val, config),
         "judge": table.judge,
         "restorer": table.restorer,
-        "train_list_sha256": table.list_digest,
+        "train_list_sha256": list_digest(sorted(names_in(config.data, config.split))),
         **first_rung(probabilities(run.mean, table), table),
     }
     (config.out / "result.json").write_text(json.dumps(result, indent=2) + "\n")
