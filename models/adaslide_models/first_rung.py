@@ -34,8 +34,10 @@ class FirstRung:
 
 
 def costs_of(profile: Profile) -> tuple[int, ...]:
-    """Measurements that trying each rung takes: a restored one is restored by bicubic and by the net."""
-    return tuple(2 if spec.scale > 1 else 1 for spec in profile.ladder)
+    """Measurements that trying each rung takes: a restored one is tried under every restorer of its scale,
+    all of which are taken to fit, and bicubic."""
+    restored = 1 + len(profile.restorers)
+    return tuple(restored if spec.scale > 1 else 1 for spec in profile.ladder)
 
 
 def measurements(start: int, place: int, costs: Sequence[int]) -> int:

@@ -176,7 +176,7 @@ def _row(job: _Job, settings: TableSettings, paper: PaperCompress) -> _Row:
     patch = varied(patch, settings.variety, random)
     place = UNKNOWN
     if job.is_searched and len(patch) >= LEAST_SEARCHED_SIDE:
-        place = place_of(patch, mpp, SEARCHED, paper)
+        place = place_of(patch, mpp, SEARCHED)
     return _Row(shrink(patch, SCALE), job.source.name, mpp, paper.dice(patch, mpp), place)
 
 

@@ -76,7 +76,7 @@ def evaluate(
             for patch, scale in patches(source, mpp):
                 row = [agent.probability(patch), paper.dice(patch, scale)]
                 if measured and len(patch) == patch.shape[1]:
-                    row += _measurements(patch, scale, agent, paper)
+                    row += _measurements(patch, scale, agent)
                 rows.setdefault(name, []).append(row)
     result = {name: summary(own) for name, own in rows.items()}
     return result | {"all": summary([row for own in rows.values() for row in own])} if rows else {}
@@ -110,10 +110,10 @@ def patches(source: Source, mpp: float | None) -> list[tuple[Pixels, float]]:
     return found
 
 
-def _measurements(patch: Pixels, mpp: float, agent: CdaAgent, paper: PaperCompress) -> list[float]:
+def _measurements(patch: Pixels, mpp: float, agent: CdaAgent) -> list[float]:
     """[from the agent's proposal, from the middle of the ladder]."""
     profile = profile_named(SEARCHED)
-    return [float(searched(patch, mpp, profile, each, paper)[1]) for each in (agent, BisectionAgent())]
+    return [float(searched(patch, mpp, profile, each)[1]) for each in (agent, BisectionAgent())]
 
 
 def summary(rows: list[list[float]]) -> dict[str, Any]:
