@@ -41,21 +41,23 @@ def costs_of(profile: Profile) -> tuple[int, ...]:
 
 
 def measurements(start: int, place: int, costs: Sequence[int]) -> int:
-    """What the bisection of `PatchEncoder` measures from ``start`` to find ``place``.
+    """What the search of `PatchEncoder` measures from ``start`` to find ``place``.
 
     ``place`` is the cheapest rung that holds the floors, ``len(costs)`` where none does; all rungs above
-    it are taken to hold them, all below not to.
+    it are taken to hold them, all below not to: the look past the last one that failed finds nothing.
     """
-    fails, holds, count = -1, len(costs), 0
+    fails, holds = -1, len(costs)
     probe = min(start, len(costs) - 1)
+    tried: list[int] = []
     while holds - fails > 1:
-        count += costs[probe]
+        tried.append(probe)
         if probe >= place:
             holds = probe
         else:
             fails = probe
         probe = (holds + fails) // 2
-    return count
+    tried += [below for below in reversed(range(holds)) if below not in tried][:1]
+    return sum(costs[probe] for probe in tried)
 
 
 def calibrated(

@@ -9,9 +9,7 @@ from itertools import pairwise
 from math import exp, floor
 from typing import Self
 
-import numpy as np
-
-from adaslide.adapters.inference.onnx import Floats, OnnxModel
+from adaslide.adapters.inference.onnx import Floats, OnnxModel, planes_of
 from adaslide.adapters.inference.weights import Weights
 from adaslide.domain.errors import ModelError
 from adaslide.domain.pixels import Pixels, pad_to, shrink
@@ -69,9 +67,6 @@ class CdaAgent:
 
 
 def thumbnail_planes(thumbnail: Pixels) -> Floats:
-    """(1, 3, h, w) float32 in 0..1, the last row and column repeated up to `LEAST_SIDE`."""
+    """The net's input for (h, w, 3) pixels, the last row and column repeated up to `LEAST_SIDE`."""
     height, width = (max(side, LEAST_SIDE) for side in thumbnail.shape[:2])
-    padded = pad_to(thumbnail, height, width)
-    planes = np.ascontiguousarray(padded.transpose(2, 0, 1)[None], dtype=np.float32)
-    planes /= np.float32(255)
-    return planes
+    return planes_of(pad_to(thumbnail, height, width))
