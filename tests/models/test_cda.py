@@ -200,7 +200,7 @@ def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(config, made_up):
 
 def test_batches_keep_patch_and_dice_together(config, made_up):
     images, dice = batch(made_up, config, np.random.default_rng(0))
-    assert images.shape == (24, 3, 32, 32)
+    assert images.shape == (24, 3, 128, 128)
     assert ((images.mean(dim=(1, 2, 3)) > 175 / 255) == (dice > 0.6)).all()
 
 

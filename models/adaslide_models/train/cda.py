@@ -24,7 +24,9 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from adaslide.adapters.agents.cda import mirrored, thumbnail_planes
 from adaslide.domain.errors import InputError
+from adaslide.domain.pixels import Pixels
 from adaslide.domain.profile import PAPER_TAU, profile_named
 from adaslide_models import weights
 from adaslide_models.data.first_rung import SEARCHED
@@ -43,7 +45,7 @@ LOG_EVERY = 25
 VALIDATE_EVERY = 100
 CHECKPOINT_SECONDS = 60.0
 SCANNERS = Variety()
-STAINS = Variety(stain=0.5, stain_spread=0.06, blur=0, sharpen=0, noise=0, jpeg=0)
+STAINS = Variety(stain=0.8, stain_spread=0.1, blur=0, sharpen=0, noise=0, jpeg=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +84,13 @@ class Cda:
     """Share of the learning rate that is left at the end of the cosine."""
     warmup: int = 50
     weight_decay: float = 0.05
-    entropy: float = 0.01
-    """Weight of the policy's entropy (nats): a policy that is sure too early tries nothing."""
+    entropy: float = 0.3
+    """Weight of the policy's entropy (nats). The best probability is then the logistic of the expected reward
+    over this: the more probable action stays the better one, and a policy that is sure too early, and
+    tries nothing any more, does not pay."""
     ema: float = 0.995
+    least_cut: float = 0.7
+    """Least share of a thumbnail's sides that a step sees."""
     stain: Variety = STAINS
     """Of the thumbnails: mild, for the reward was measured before it."""
 
@@ -161,34 +167,37 @@ class Run:
 
 
 def batch(table: RewardsTable, config: Cda, random: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Random patches: thumbnails (B, 3, s, s) in 0..1, turned, mirrored and restained, and Dice (B,).
+    """Random patches: thumbnails (B, 3, 128, 128) in 0..1, cut, turned, mirrored, restained, and Dice (B,).
 
-    Small thumbnails are mirrored up to the largest, so that a batch holds patches of every data set:
+    Small ones are brought to one size as the agent does, so that a batch holds patches of every data set:
     its normalisation must not know which one a patch came from.
     """
     rows = random.integers(len(table), size=config.batch)
-    side = table.thumbnails.shape[1]
     images = []
     for row in rows:
-        thumbnail = np.rot90(table.thumbnail(row), int(random.integers(4)))
+        thumbnail = _cut(table.thumbnail(row), config.least_cut, random)
+        thumbnail = np.rot90(thumbnail, int(random.integers(4)))
         if random.integers(2):
             thumbnail = thumbnail[:, ::-1]
-        missing = side - len(thumbnail)
-        thumbnail = np.pad(thumbnail, ((0, missing), (0, missing), (0, 0)), mode="symmetric")
-        images.append(varied(thumbnail, config.stain, random))
+        images.append(mirrored(varied(thumbnail, config.stain, random)))
     pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
     planes = pixels.to(torch.float32).div(255).contiguous(memory_format=torch.channels_last)
     return planes, torch.from_numpy(table.dice[rows])
 
 
+def _cut(thumbnail: Pixels, least: float, random: np.random.Generator) -> Pixels:
+    """A random part of at least that share of each side."""
+    height, width = thumbnail.shape[:2]
+    rows, columns = (int(random.integers(round(least * side), side + 1)) for side in (height, width))
+    y, x = int(random.integers(height - rows + 1)), int(random.integers(width - columns + 1))
+    return thumbnail[y : y + rows, x : x + columns]
+
+
 @torch.inference_mode()
 def probabilities(net: ResNet18, table: RewardsTable) -> npt.NDArray[np.float64]:
-    """(n,) of Compress, each thumbnail alone and at its own size, as the agent serves."""
+    """(n,) of Compress, each thumbnail as the agent serves it."""
     net.eval()
-    odds = [
-        float(net(torch.tensor(table.thumbnail(i)).permute(2, 0, 1)[None].float() / 255)[0])
-        for i in range(len(table))
-    ]
+    odds = [float(net(torch.from_numpy(thumbnail_planes(table.thumbnail(i))))[0]) for i in range(len(table))]
     return 1 / (1 + np.exp(-np.array(odds)))
 
 

@@ -132,11 +132,12 @@ def test_a_proposal_does_not_depend_on_its_batch(weights, sample_pixels):
     assert agent.propose([], ARCHIVE) == []
 
 
-def test_strips_are_repeated_up_to_what_the_net_takes():
-    strip = np.random.default_rng(0).integers(0, 256, (3, 50, 3), np.uint8)
+def test_strips_are_mirrored_up_to_the_size_that_was_learned():
+    strip = np.random.default_rng(0).integers(0, 256, (3, 200, 3), np.uint8)
     planes = thumbnail_planes(strip)
-    assert planes.shape == (1, 3, 32, 50)
-    np.testing.assert_array_equal(planes[0, :, 31], planes[0, :, 2])
+    assert planes.shape == (1, 3, 128, 200)
+    np.testing.assert_array_equal(planes[0, :, 3], planes[0, :, 2])
+    np.testing.assert_array_equal(planes[0, :, 6:9], planes[0, :, :3])
     np.testing.assert_allclose(planes[0, :, :3].transpose(1, 2, 0) * 255, strip, atol=1e-4)
 
 

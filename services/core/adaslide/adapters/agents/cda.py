@@ -9,17 +9,20 @@ from itertools import pairwise
 from math import exp, floor
 from typing import Self
 
+import numpy as np
+
 from adaslide.adapters.inference.onnx import Floats, OnnxModel, planes_of
 from adaslide.adapters.inference.weights import Weights
 from adaslide.domain.errors import ModelError
-from adaslide.domain.pixels import Pixels, pad_to, shrink
+from adaslide.domain.pixels import Pixels, shrink
 from adaslide.domain.profile import Profile
 from adaslide.domain.rung import Rung
 
 SHRINK = 4
 """The thumbnail is what an x4 rung would store of the patch, before its codec."""
-LEAST_SIDE = 32
-"""px: the net halves its input five times."""
+SIDE = 128
+"""px of the thumbnails it learned from. Smaller ones are mirrored up to it: zeros beyond a border would be a
+larger part of them than it ever saw."""
 PAPER_LADDER = (Rung.PAPER_COMPRESS, Rung.PAPER_KEEP)
 
 
@@ -67,6 +70,11 @@ class CdaAgent:
 
 
 def thumbnail_planes(thumbnail: Pixels) -> Floats:
-    """The net's input for (h, w, 3) pixels, the last row and column repeated up to `LEAST_SIDE`."""
-    height, width = (max(side, LEAST_SIDE) for side in thumbnail.shape[:2])
-    return planes_of(pad_to(thumbnail, height, width))
+    """The net's input for (h, w, 3) pixels."""
+    return planes_of(mirrored(thumbnail))
+
+
+def mirrored(thumbnail: Pixels) -> Pixels:
+    """(h, w, 3) pixels, mirrored at the lower and right edge, as often as it takes, up to `SIDE`."""
+    missing = [(0, max(SIDE - side, 0)) for side in thumbnail.shape[:2]]
+    return np.pad(thumbnail, (*missing, (0, 0)), mode="symmetric")
