@@ -98,7 +98,7 @@ def test_extreme_odds_neither_overflow_nor_leave_the_interval(weights):
 
 
 def test_it_sees_the_thumbnail(weights, sample_pixels):
-    patch = sample_pixels[1000:1480, 800:1280]
+    patch = sample_pixels[1000:1512, 800:1312]
     odds = 20 * (shrink(patch, 4).astype(np.float64).mean() / 255 - 0.5)
     assert CdaAgent.of(weights).probability(patch) == pytest.approx(1 / (1 + np.exp(-odds)), abs=1e-4)
 
