@@ -57,7 +57,7 @@ class CdaAgent:
         return [(self._place(p, profile), p) for p in map(self.probability, images)]
 
     def probability(self, image: Pixels) -> float:
-        """That Compress would hold its threshold on (h, w, 3) ``image``."""
+        """Of Compress for (h, w, 3) ``image``: above 0.5 where it expects a reward, not the chance of one."""
         odds = float(self.model.run(thumbnail_planes(shrink(image, SHRINK)))[0])
         return 1 / (1 + exp(-odds)) if odds >= 0 else exp(odds) / (1 + exp(odds))
 
