@@ -147,6 +147,7 @@ def made_up():
         np.where(bright == 1, 0.9, 0.3).astype(np.float32),
         np.where(np.arange(48) < 24, np.where(bright == 1, 1, 11), UNKNOWN).astype(np.int32),
         *(weights_named(name).digest.hex() for name in ("nuclei-unet", "fie-compact-x4")),
+        PROFILES["archive"].id,
     )
 
 

@@ -26,6 +26,7 @@ from rich.progress import track
 
 from adaslide.domain.errors import DigestMismatch, InputError
 from adaslide.domain.pixels import Pixels, shrink
+from adaslide.domain.profile import profile_named
 from adaslide_models.data.first_rung import SEARCHED, place_of
 from adaslide_models.data.paper_compress import MPP, SCALE, PaperCompress
 from adaslide_models.data.patches import NONE, Variety, varied
@@ -58,7 +59,7 @@ class RewardsTable:
 
     ``images`` (n,) name what each was cut from; ``mpp`` (n,) micrometres per pixel; ``dice`` (n,) of
     Compress; ``places`` (n,) in the ladder of `SEARCHED`, its length for the last resort, `UNKNOWN` where
-    nobody searched. ``judge`` and ``restorer`` are hexadecimal sha256.
+    nobody searched. ``judge`` and ``restorer`` are hexadecimal sha256, ``profile`` is the version searched.
     """
 
     thumbnails: npt.NDArray[np.uint8]
@@ -69,6 +70,7 @@ class RewardsTable:
     places: npt.NDArray[np.int32]
     judge: str
     restorer: str
+    profile: str
 
     def __len__(self) -> int:
         return len(self.dice)
@@ -90,7 +92,7 @@ def load_table(path: Path) -> RewardsTable:
         raise InputError(f"there is no table {path.name}")
     with np.load(path, allow_pickle=False) as stored:
         values = {field.name: stored[field.name] for field in fields(RewardsTable)}
-    values |= {name: str(values[name]) for name in ("judge", "restorer")}
+    values |= {name: str(values[name]) for name in ("judge", "restorer", "profile")}
     table = RewardsTable(**values)
     if (table.judge, table.restorer) != PaperCompress.installed().digests:
         raise DigestMismatch(f"{path.name} was made with another judge or enhancer: make it anew")
@@ -142,6 +144,7 @@ def make_table(sources: list[Source], settings: TableSettings, processes: int = 
         np.array([each.place for each in rows], np.int32),
         judge,
         restorer,
+        profile_named(SEARCHED).id,
     )
 
 

@@ -29,7 +29,6 @@ from adaslide.domain.errors import InputError
 from adaslide.domain.pixels import Pixels
 from adaslide.domain.profile import PAPER_TAU, profile_named
 from adaslide_models import weights
-from adaslide_models.data.first_rung import SEARCHED
 from adaslide_models.data.patches import Variety, varied
 from adaslide_models.data.rewards_table import UNKNOWN, RewardsTable, TableSettings, load_table, make_table
 from adaslide_models.data.sources import list_digest, read_split
@@ -305,7 +304,7 @@ def first_rung(probability: npt.NDArray[np.float64], table: RewardsTable) -> dic
     """The calibrated table, and the measurements a patch that it and the middle of the ladder take on the
     patches it was calibrated on. The middle for all where no patch was searched."""
     known = table.places != UNKNOWN
-    costs = costs_of(profile_named(SEARCHED))
+    costs = costs_of(profile_named(table.profile))
     if not known.any():
         return {"first_rung": {"thresholds": [], "share": [0.5]}}
     places = table.places[known]
@@ -317,7 +316,7 @@ def first_rung(probability: npt.NDArray[np.float64], table: RewardsTable) -> dic
     return {
         "first_rung": chosen.as_table(),
         "calibrated_on": {
-            "profile": profile_named(SEARCHED).id,
+            "profile": table.profile,
             "patches": int(known.sum()),
             "measurements": round(float(np.mean(spent)), 3),
             "measurements_from_the_middle": round(float(np.mean(middle)), 3),
