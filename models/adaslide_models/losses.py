@@ -24,3 +24,13 @@ def counted_bce_dice(
     both, total = (probability * target).sum(), probability.sum() + (target * weight).sum()
     dice = (2 * both + smooth) / (total + smooth)
     return (1 - dice_share) * bce / weight.sum().clamp(min=1) + dice_share * (1 - dice)
+
+
+def reinforce(log_probability: torch.Tensor, advantage: torch.Tensor) -> torch.Tensor:
+    """Mean of -log p(action) * advantage, each sample with its own; both (B,) (Williams 1992).
+
+    Raises `ValueError` for any other shape: (B,) times (B, 1) would be (B, B).
+    """
+    if log_probability.ndim != 1 or advantage.shape != log_probability.shape:
+        raise ValueError(f"(B,) each, not {tuple(log_probability.shape)} and {tuple(advantage.shape)}")
+    return -(log_probability * advantage.detach()).mean()

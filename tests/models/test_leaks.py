@@ -8,11 +8,19 @@ from pathlib import Path
 import pytest
 
 from adaslide.adapters.inference.weights import weights_named
-from adaslide_models.data.sources import list_digest, read_split
+from adaslide_models.data.sources import list_digest
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(os.environ.get("ADASLIDE_DATA", ROOT.parent / "shared" / "data"))
 HELD = ("heldout_20x.txt", "sr_val.txt", "sr_test.txt")
+TRAINED = {
+    "fie-compact-x4": ("sr_train.txt",),
+    "cda-resnet18": ("sr_train.txt", "cls_oral_train.txt", "cls_crc_train.txt"),
+}
+CHOOSES_OR_TESTS = {
+    "fie-compact-x4": HELD,
+    "cda-resnet18": (*HELD, "cls_oral_val.txt", "cls_oral_test.txt"),
+}
 
 pytestmark = pytest.mark.skipif(
     not (DATA / "splits").is_dir(), reason="the development data are not here (ADASLIDE_DATA)"
@@ -43,20 +51,25 @@ def patients(names):
     }
 
 
+def united(names):
+    return set().union(*(listed(name) for name in names))
+
+
 @pytest.fixture(scope="module")
 def trained():
     return listed("sr_train.txt")
 
 
-@pytest.mark.parametrize("held", HELD)
-def test_no_held_out_image_is_trained_on(trained, held):
+@pytest.mark.parametrize("weights", sorted(TRAINED))
+def test_no_held_out_image_is_trained_on(weights):
+    trained, held = united(TRAINED[weights]), united(CHOOSES_OR_TESTS[weights])
     assert trained
-    assert not trained & listed(held)
+    assert not trained & held
 
 
-@pytest.mark.parametrize("held", HELD)
-def test_no_held_out_patient_is_trained_on(trained, held):
-    assert not patients(trained) & patients(listed(held))
+@pytest.mark.parametrize("weights", sorted(TRAINED))
+def test_no_held_out_patient_is_trained_on(weights):
+    assert not patients(united(TRAINED[weights])) & patients(united(CHOOSES_OR_TESTS[weights]))
 
 
 @pytest.mark.parametrize("source", sorted(PATIENT))
@@ -66,23 +79,23 @@ def test_every_name_tells_its_patient(trained, source):
     assert all(PATIENT[source].search(name) for name in names)
 
 
-def test_no_held_out_pixels_are_trained_on_under_another_name(trained):
+@pytest.mark.parametrize("weights", sorted(TRAINED))
+def test_no_held_out_pixels_are_trained_on_under_another_name(weights):
     def digests(names):
         return {hashlib.sha256((DATA / name).read_bytes()).digest() for name in names}
 
-    held = set().union(*(listed(name) for name in HELD))
-    assert not digests(trained) & digests(held)
+    assert not digests(united(TRAINED[weights])) & digests(united(CHOOSES_OR_TESTS[weights]))
 
 
-def test_the_released_enhancer_was_trained_on_that_list():
-    stated = weights_named("fie-compact-x4").table["train_list_sha256"]
-    split = DATA / "splits" / "sr_train.txt"
-    assert list_digest([source.name for source in read_split(DATA, split)]) == stated
+@pytest.mark.parametrize("weights", sorted(TRAINED))
+def test_the_released_weights_were_trained_on_those_lists(weights):
+    stated = weights_named(weights).table["train_list_sha256"]
+    assert list_digest(sorted(united(TRAINED[weights]))) == stated
 
 
 def test_held_out_sources_of_the_claims():
     """The sample slide and all of camelyon16 appear in no list that trains or selects."""
-    for name in ("sr_train.txt", "sr_val.txt"):
+    for name in ("sr_train.txt", "sr_val.txt", *TRAINED["cda-resnet18"], "cls_oral_val.txt"):
         assert not [line for line in listed(name) if line.startswith("wsi/") or "camelyon16" in line]
 
 

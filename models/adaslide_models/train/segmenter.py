@@ -40,6 +40,7 @@ from adaslide_models.losses import counted_bce_dice
 from adaslide_models.nets.unet import MULTIPLE, UNet, parameter_count
 from adaslide_models.recipes.segmenter import RECIPES, SegmenterConfig
 from adaslide_models.train import checkpoints
+from adaslide_models.train.averages import average
 from adaslide_models.weights import export_onnx, save_trained, sha256
 
 LOG_STEPS = 20
@@ -91,18 +92,6 @@ def batches(
             torch.from_numpy(np.stack([crop.target for crop in crops])[:, None]),
             torch.from_numpy(np.stack([crop.weight for crop in crops])[:, None]),
         )
-
-
-@torch.no_grad()
-def average(kept: UNet, net: UNet, decay: float, step: int) -> None:
-    """Moves ``kept`` towards ``net``; faster at first, when there is nothing worth keeping."""
-    rest = 1 - min(decay, (1 + step) / (10 + step))
-    own = kept.state_dict()
-    for name, value in net.state_dict().items():
-        if value.dtype.is_floating_point:
-            own[name].lerp_(value, rest)
-        else:
-            own[name].copy_(value)
 
 
 def judge_of(net: UNet, scaling: Scaling) -> Callable[[Pixels, float], Mask]:

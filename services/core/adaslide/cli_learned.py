@@ -22,11 +22,13 @@ weights_app = typer.Typer(no_args_is_help=True, help="The weights of the learned
 
 DataFolder = Annotated[Path, typer.Option("--data", help="The folder that splits are relative to.")]
 Split = Annotated[Path, typer.Option("--split", help="A list of images: tab-separated, path first.")]
+Splits = Annotated[list[Path], typer.Option("--split", help="A list of images; may be given again.")]
 Budget = Annotated[float, typer.Option("--budget", help="Minutes of training.")]
 Resume = Annotated[Path | None, typer.Option("--resume", help="The folder of a run to go on with.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the recipe, JSON.")]
 
 FIE_WEIGHTS = "fie-compact-x4"
+CDA_WEIGHTS = "cda-resnet18"
 TRAIN_MODULES = ("torch", "safetensors", "onnx", "onnxscript")
 
 
@@ -73,6 +75,27 @@ def train_segmenter(context: typer.Context) -> None:
     main(context.args)
 
 
+@train_app.command("cda")
+def train_cda(
+    data: DataFolder,
+    split: Splits,
+    val: Annotated[list[Path], typer.Option("--val", help="A list that chooses the checkpoint; may repeat.")],
+    out: Annotated[Path, typer.Option("--out", help="The folder for tables, weights, log and checkpoints.")],
+    budget: Budget = 10.0,
+    resume: Resume = None,
+    seed: Annotated[int, typer.Option("--seed")] = 0,
+    overrides: Overrides = None,
+) -> None:
+    """The agent that guesses, before anything is measured, whether compressing holds."""
+    with _extra("train", TRAIN_MODULES):
+        from adaslide_models.recipes.cda import cda
+        from adaslide_models.recipes.overrides import overridden
+        from adaslide_models.train.cda import train
+    config = cda(data, tuple(split), tuple(val), out)
+    config = replace(config, budget_minutes=budget, resume=resume, seed=seed)
+    train(overridden(config, overrides or []))
+
+
 @evaluate_app.command("segmenter")
 def evaluate_segmenter(
     data: DataFolder,
@@ -113,6 +136,37 @@ def evaluate_fie(
         for name, values in {"lossless": row, **row["stored"]}.items():
             cells = (f"{values[m + b]:.3f}" for m in ("psnr", "ssim", "dice") for b in ("", "_bicubic"))
             table.add_row(source, str(row["n"]), name, *cells)
+    Console().print(table)
+
+
+@evaluate_app.command("cda")
+def evaluate_cda(
+    data: DataFolder,
+    split: Split,
+    weights: Annotated[str, typer.Option("--weights", help="See `adaslide weights list`.")] = CDA_WEIGHTS,
+    mpp: Annotated[float | None, typer.Option("--mpp", help="Shrink the images to this scale first.")] = None,
+    measured: Annotated[bool, typer.Option("--search", help="Count the search's measurements too.")] = False,
+    as_json: Json = False,
+) -> None:
+    """An agent's rewards beside compressing all, none and the best, per data set."""
+    from adaslide_models.evaluate.cda import evaluate
+
+    result = evaluate(data, split, weights, mpp, measured)
+    if as_json:
+        print_json(result)
+        return
+    columns = (
+        "agent",
+        "always_compress",
+        "always_keep",
+        "random",
+        "oracle",
+        "share_compressed",
+        "share_below_tau",
+    )
+    table = Table("source", "n", *(name.replace("_", " ") for name in columns))
+    for source, row in result.items():
+        table.add_row(source, str(row["n"]), *(f"{row[name]:.3f}" for name in columns))
     Console().print(table)
 
 

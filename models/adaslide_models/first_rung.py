@@ -1,0 +1,116 @@
+"""From the agent's probability to the rung that the search tries first: fewest measurements.
+
+`PatchEncoder` bisects a ladder from whatever place it is told: a wrong start costs measurements, never a
+floor. Needs no torch.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from adaslide.domain.profile import Profile
+
+BINS = 5
+DIGITS = 4
+"""Probabilities that agree in these are one: no threshold parts them."""
+
+
+@dataclass(frozen=True, slots=True)
+class FirstRung:
+    """``shares`` of a ladder's length at which to start, for probabilities parted by ``thresholds``.
+
+    Thresholds rise, one fewer than shares; shares never rise: the likelier Compress, the cheaper the start.
+    """
+
+    thresholds: tuple[float, ...]
+    shares: tuple[float, ...]
+
+    def as_table(self) -> dict[str, Any]:
+        """As a manifest holds it and `CdaAgent` reads it."""
+        return {"thresholds": list(self.thresholds), "share": list(self.shares)}
+
+
+def costs_of(profile: Profile) -> tuple[int, ...]:
+    """Measurements that trying each rung takes: a restored one is tried under every restorer of its scale,
+    all of which are taken to fit, and bicubic."""
+    restored = 1 + len(profile.restorers)
+    return tuple(restored if spec.scale > 1 else 1 for spec in profile.ladder)
+
+
+def measurements(start: int, place: int, costs: Sequence[int]) -> int:
+    """What the search of `PatchEncoder` measures from ``start`` to find ``place``.
+
+    ``place`` is the cheapest rung that holds the floors, ``len(costs)`` where none does; all rungs above
+    it are taken to hold them, all below not to: the look past the last one that failed finds nothing.
+    """
+    fails, holds = -1, len(costs)
+    probe = min(start, len(costs) - 1)
+    tried: list[int] = []
+    while holds - fails > 1:
+        tried.append(probe)
+        if probe >= place:
+            holds = probe
+        else:
+            fails = probe
+        probe = (holds + fails) // 2
+    tried += [below for below in reversed(range(holds)) if below not in tried][:1]
+    return sum(costs[probe] for probe in tried)
+
+
+def calibrated(
+    probability: npt.NDArray[np.float64],
+    places: npt.NDArray[np.int64],
+    costs: Sequence[int],
+    bins: int = BINS,
+) -> FirstRung:
+    """The monotone table with the fewest measurements over the patches given, both (n,).
+
+    Patches are parted into ``bins`` of equal number by probability; each gets a start, and starts that
+    turn out equal are one bin. Exact, by dynamic programming.
+    """
+    parts = _parts(probability, bins)
+    ladder = len(costs)
+    spent = np.array(
+        [
+            [sum(measurements(start, int(places[i]), costs) for i in part) for start in range(ladder)]
+            for part in parts
+        ]
+    )
+    starts = _descending(spent)
+    thresholds, shares = [], [starts[0] / ladder]
+    for before, after, part, last in zip(starts, starts[1:], parts[1:], parts, strict=False):
+        if after != before:
+            between = (probability[part[0]] + probability[last[-1]]) / 2
+            thresholds.append(round(float(between), DIGITS + 1))
+            shares.append(after / ladder)
+    return FirstRung(tuple(thresholds), tuple(round(share, DIGITS) for share in shares))
+
+
+def _parts(probability: npt.NDArray[np.float64], bins: int) -> list[npt.NDArray[np.int64]]:
+    """Indices by rising probability, in ``bins`` parts, or fewer where no threshold can part two."""
+    parts: list[npt.NDArray[np.int64]] = []
+    for part in np.array_split(np.argsort(probability, kind="stable"), bins):
+        if parts and part.size and np.isclose(*probability[[parts[-1][-1], part[0]]], 0, 10.0**-DIGITS):
+            parts[-1] = np.concatenate((parts[-1], part))
+        elif part.size:
+            parts.append(part)
+    return parts
+
+
+def _descending(spent: npt.NDArray[np.int64]) -> list[int]:
+    """The column of each row of ``spent`` (bins, starts) with the least sum, columns never rising."""
+    rows, columns = spent.shape
+    best = np.empty((rows, columns), np.int64)  # least sum of rows up to this one, which takes this column
+    origin = np.zeros((rows, columns), np.int64)
+    best[0] = spent[0]
+    for row in range(1, rows):
+        for column in range(columns):
+            origin[row, column] = column + int(np.argmin(best[row - 1, column:]))
+            best[row, column] = spent[row, column] + best[row - 1, origin[row, column]]
+    chosen = [int(np.argmin(best[-1]))]
+    for row in range(rows - 1, 0, -1):
+        chosen.append(int(origin[row, chosen[-1]]))
+    return chosen[::-1]
