@@ -9,6 +9,7 @@ import pytest
 from adaslide import codec_runtime, wiring
 from adaslide.adapters.inference.weights import installed, pinned, weights_pinned
 from adaslide.adapters.segmenters.otsu import OtsuSegmenter
+from adaslide.domain.decision import PatchFlag
 from adaslide.domain.errors import InputError, WeightsMissing
 from adaslide.domain.geometry import PatchIndex, Size
 from adaslide.domain.profile import OTSU, PROFILES, VERSIONS, profile_named
@@ -166,3 +167,37 @@ def test_archive_1_is_still_what_it_was():
 )
 def test_what_may_differ_between_machines(metric, told, found, by_net, same):
     assert agree(metric, told, found, by_net=by_net) is same
+
+
+def test_the_agent_proposes_and_is_recorded(tissue, kept):
+    encoder = wiring.patch_encoder(planned())
+    ((place, p_compress),) = encoder.agent.propose([tissue.source.pixels], ARCHIVE)
+    assert kept.p_compress == p_compress
+    assert 0 < p_compress < 1
+    assert 0 <= place < len(ARCHIVE.ladder)
+
+
+class Says:
+    """An agent of one opinion."""
+
+    def __init__(self, place):
+        self.place = place
+
+    def propose(self, images, profile):
+        return [(self.place, 0.5) for _ in images]
+
+
+def test_under_the_papers_profile_the_agents_keep_is_kept(tissue):
+    encoder = wiring.patch_encoder(planned(PROFILES["paper"]))
+    keep = replace(encoder, agent=Says(1)).encode(tissue).outcome
+    assert (keep.rung, keep.measurements) == (Rung.PAPER_KEEP, 1)
+    compress = replace(encoder, agent=Says(0)).encode(tissue).outcome
+    assert compress.rung is Rung.PAPER_COMPRESS
+    assert len(compress.payload) < len(keep.payload)
+
+
+def test_under_the_papers_profile_a_compress_below_tau_is_demoted(tissue):
+    encoder = wiring.patch_encoder(planned(PROFILES["paper"].with_floors(dice=0.97)))
+    outcome = replace(encoder, agent=Says(0)).encode(tissue).outcome
+    assert outcome.rung is not Rung.PAPER_COMPRESS
+    assert outcome.flags == PatchFlag.DEMOTED

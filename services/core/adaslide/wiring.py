@@ -13,6 +13,7 @@ import psutil
 
 from adaslide import codec_runtime
 from adaslide.adapters.agents.bisection import BisectionAgent
+from adaslide.adapters.agents.cda import CdaAgent
 from adaslide.adapters.child import exit_with_parent
 from adaslide.adapters.inference.weights import weights_pinned
 from adaslide.adapters.objects.filesystem import FilesystemStore
@@ -35,6 +36,7 @@ from adaslide.pipeline.measure import Measurer
 from adaslide.pipeline.plan import CompressionPlan
 from adaslide.pipeline.report import Baseline
 from adaslide.pipeline.restore import Restoration
+from adaslide.ports.agent import Agent
 from adaslide.ports.objects import ObjectStore
 from adaslide.ports.segmenter import Segmenter
 from adaslide.ports.slides import SlideReader
@@ -62,7 +64,7 @@ def patch_encoder(plan: CompressionPlan) -> PatchEncoder:
         codecs=codec_runtime.rung_codecs(tuple(weights_pinned(pin).digest for pin in profile.restorers)),
         exact=ExactRung(),
         judge=judge_named(profile.judge, plan.mpp),
-        agent=BisectionAgent(),
+        agent=agent_named(profile.agent),
         second=judge_named(profile.second_judge, plan.mpp) if profile.second_judge else None,
     )
 
@@ -77,6 +79,11 @@ def judge_named(name: str, mpp: float) -> Segmenter:
     judge = OnnxSegmenter.of(weights_pinned(name))
     judge.scaling.check(mpp)
     return judge
+
+
+def agent_named(name: str | None) -> Agent:
+    """The agent that a profile names; None looks at no patch. Raises `WeightsMissing`."""
+    return CdaAgent.of(weights_pinned(name)) if name else BisectionAgent()
 
 
 def weights_in(profile: Profile) -> dict[str, str]:

@@ -10,6 +10,7 @@ OTSU = "otsu-haematoxylin@1"
 """The judge that needs no training."""
 NUCLEI_UNET = "nuclei-unet@8211c0dae8b6"
 FIE_X4 = "fie-compact-x4@b95f95d10540"
+CDA = "cda-resnet18@0d34bc8d1255"
 """Weights, pinned: their name and the first twelve digits of their ONNX file's sha256. Other weights
 of the same name would be another promise, and need another version of the profile."""
 
@@ -103,9 +104,10 @@ VERSIONS: tuple[Profile, ...] = (
         judge=NUCLEI_UNET,
         second_judge=OTSU,
         restorers=(FIE_X4,),
+        agent=CDA,
     ),
     _PAPER_1,
-    replace(_PAPER_1, version=2, judge=NUCLEI_UNET, restorers=(FIE_X4,)),
+    replace(_PAPER_1, version=2, judge=NUCLEI_UNET, restorers=(FIE_X4,), agent=CDA, promotes=False),
 )
 """Every version that jobs may still name, older ones first."""
 
