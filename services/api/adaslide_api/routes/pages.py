@@ -4,12 +4,14 @@ from functools import cache
 from typing import Any
 
 import jinja2
+import numpy as np
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from adaslide.domain.errors import AdaSlideError, NotFound
 from adaslide.domain.profile import PROFILES
 from adaslide.domain.rung import PROVENANCE, Provenance, Rung
+from adaslide.pipeline.made_with import BICUBIC, MadeWith
 from adaslide.pipeline.maps import RUNG_COLOURS, legend
 from adaslide.pipeline.report import human_bytes
 from adaslide_api.deps import PackageId, ServicesDep
@@ -22,9 +24,11 @@ router = APIRouter(include_in_schema=False)
 FIDELITY_LAYERS = {
     "dice": "nuclei, Dice",
     "dice_window_min": "nuclei, worst 128 px window",
+    "dice_second": "nuclei, second judge",
     "ssim": "structure, SSIM of luma",
     "psnr": "PSNR, dB",
 }
+DECISION_LAYERS = {"rung": "how patches are kept", "p_compress": "agent: can it be made small?"}
 
 
 @cache
@@ -77,9 +81,20 @@ def _viewer(parts: Services, key: str, package_id: str | None) -> HTMLResponse:
         totals=totals,
         rungs=rungs,
         note=_note(rungs, totals["patches"]["total"]),
-        layers=FIDELITY_LAYERS,
+        made=MadeWith.of(package.reader.info.attributes),
+        bicubic=BICUBIC,
+        restored=any(row["provenance"] == Provenance.RESTORED for row in rungs),
+        layers=_known_layers(package, FIDELITY_LAYERS),
+        decision_layers=_known_layers(package, DECISION_LAYERS),
         data=_view_data(package),
     )
+
+
+def _known_layers(package: OpenPackage, layers: dict[str, str]) -> dict[str, str]:
+    """Those of which the package has a value; the first always."""
+    values = package.reader.maps.quality | package.reader.maps.decision
+    known = [layer for layer in layers if np.isfinite(values[layer]).any()]
+    return {layer: layers[layer] for layer in known or list(layers)[:1]}
 
 
 def _rungs(totals: dict[str, Any]) -> list[dict[str, Any]]:
@@ -126,7 +141,9 @@ def _view_data(package: OpenPackage) -> dict[str, Any]:
         "mpp": info.mpp,
         "colours": {rung.label: colour for rung, colour in RUNG_COLOURS.items()},
         "provenances": {rung.label: PROVENANCE[rung].value for rung in Rung},
-        "legends": {layer: legend(layer) for layer in FIDELITY_LAYERS},
+        "legends": {
+            layer: legend(layer) for layer in (*FIDELITY_LAYERS, *DECISION_LAYERS) if layer != "rung"
+        },
     }
 
 
