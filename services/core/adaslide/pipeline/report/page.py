@@ -52,7 +52,7 @@ LAYERS = {
     "dice": ("Fidelity", METRIC_NAMES["dice"]),
     "ssim": ("Structure", METRIC_NAMES["ssim"]),
 }
-TRAINED_ON = {"nuclei-unet": "202 public images, about half of them H&E of the breast"}
+TRAINED_ON = {"nuclei-unet": "202 public images, 104 of them H&E of the breast"}
 """What the cards of judges say, in a line."""
 NO_BASELINES: Mapping[str, Baseline] = MappingProxyType({})
 
