@@ -298,7 +298,7 @@ def _show(totals: dict[str, Any]) -> None:
     table.add_row("patches", f"{patches['total']}: {rungs}")
     for metric in ("dice", "dice_window_min", "dice_second", "ssim"):
         row, floor = totals["fidelity"].get(metric), totals["floor"].get(metric)
-        if row and row["n"]:
+        if row and row["n"] and (floor or metric != "dice_second"):
             spread = f"mean {row['mean']:.3f}, 5th percentile {row['p5']:.3f}, least {row['min']:.3f}"
             table.add_row(metric, f"{spread} (floor {floor:g})" if floor else spread)
     table.add_row("below a floor", str(totals["violations"]))
@@ -316,7 +316,7 @@ def _show_provenance(facts: dict[str, Any]) -> None:
         "judge": facts["judge"],
         "second judge": facts["second_judge"] or "none",
         "agent": facts["agent"] or "none",
-        "restorers": ", ".join([*facts["restorers"], BICUBIC]),
+        "restorers": ", ".join([*facts["restorers"], BICUBIC]) if facts["share_compressed"] else "none",
         "weights": "\n                 ".join(f"{n} {sha}" for n, sha in facts["weights"].items()) or "none",
         "certificate": facts["certificate"]["digest"],
     }

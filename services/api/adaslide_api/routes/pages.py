@@ -21,10 +21,11 @@ from adaslide_api.wiring import Services
 
 router = APIRouter(include_in_schema=False)
 
+SECOND = "dice_second"
 FIDELITY_LAYERS = {
     "dice": "nuclei, Dice",
     "dice_window_min": "nuclei, worst 128 px window",
-    "dice_second": "nuclei, second judge",
+    SECOND: "nuclei, second judge",
     "ssim": "structure, SSIM of luma",
     "psnr": "PSNR, dB",
 }
@@ -84,16 +85,19 @@ def _viewer(parts: Services, key: str, package_id: str | None) -> HTMLResponse:
         made=MadeWith.of(package.reader.info.attributes),
         bicubic=BICUBIC,
         restored=any(row["provenance"] == Provenance.RESTORED for row in rungs),
-        layers=_known_layers(package, FIDELITY_LAYERS),
-        decision_layers=_known_layers(package, DECISION_LAYERS),
+        layers=known_layers(package, FIDELITY_LAYERS),
+        decision_layers=known_layers(package, DECISION_LAYERS),
         data=_view_data(package),
     )
 
 
-def _known_layers(package: OpenPackage, layers: dict[str, str]) -> dict[str, str]:
-    """Those of which the package has a value; the first always."""
+def known_layers(package: OpenPackage, layers: dict[str, str]) -> dict[str, str]:
+    """Those of which the package has a value; the first always. Kept pixels have the best of every
+    measure, also of one that nothing measured."""
     values = package.reader.maps.quality | package.reader.maps.decision
     known = [layer for layer in layers if np.isfinite(values[layer]).any()]
+    if not MadeWith.of(package.reader.info.attributes).second_judge and SECOND in known:
+        known.remove(SECOND)
     return {layer: layers[layer] for layer in known or list(layers)[:1]}
 
 
@@ -139,6 +143,7 @@ def _view_data(package: OpenPackage) -> dict[str, Any]:
         "rows": package.reader.grid.rows,
         "cols": package.reader.grid.cols,
         "mpp": info.mpp,
+        "second_judge": MadeWith.of(info.attributes).second_judge,
         "colours": {rung.label: colour for rung, colour in RUNG_COLOURS.items()},
         "provenances": {rung.label: PROVENANCE[rung].value for rung in Rung},
         "legends": {

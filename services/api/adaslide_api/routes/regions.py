@@ -91,10 +91,11 @@ async def map_image(
 @router.get("/slides/{key}/patches/{row}/{col}")
 async def patch(row: int, col: int, package: PackageDep, parts: ServicesDep) -> PatchOut:
     """What was decided for one patch, and what was measured of it."""
-    return await parts.decode.run(_patch, package, row, col)
+    return await parts.decode.run(patch_facts, package, row, col)
 
 
-def _patch(package: OpenPackage, row: int, col: int) -> PatchOut:
+def patch_facts(package: OpenPackage, row: int, col: int) -> PatchOut:
+    """Raises `RegionOutOfRange` outside the grid, `PackageError`."""
     grid, maps = package.reader.grid, package.reader.maps
     if not (0 <= row < grid.rows and 0 <= col < grid.cols):
         raise RegionOutOfRange(f"the grid has {grid.rows} rows and {grid.cols} columns")

@@ -120,7 +120,17 @@ function tell(id, text) {
 function searched(patch) {
   if (!patch.flags.length) return null;
   const count = patch.measurements;
-  return `${patch.flags.join(", ")}${count ? ` · ${count} measured` : ""}`;
+  return [...patch.flags, ...(count ? [`${count} tried`] : [])].join(", ");
+}
+
+// A pin may be broken in two behind its @, and nowhere else.
+function pinned(name) {
+  const parts = name.split(/(?<=@)/).map((text) => {
+    const part = document.createElement("span");
+    part.textContent = text;
+    return part;
+  });
+  return parts.flatMap((part, place) => (place ? [document.createElement("wbr"), part] : [part]));
 }
 
 const number = (value, digits) => (value === null ? "not measured" : value.toFixed(digits));
@@ -140,7 +150,8 @@ async function describe(row, col) {
   $("patch-window").textContent = number(patch.quality.dice_window_min, 3);
   $("patch-ssim").textContent = number(patch.quality.ssim, 3);
   tell("patch-restorer", patch.restorer);
-  tell("patch-second", patch.quality.dice_second === null ? null : number(patch.quality.dice_second, 3));
+  if (patch.restorer) $("patch-restorer").replaceChildren(...pinned(patch.restorer));
+  tell("patch-second", data.second_judge ? number(patch.quality.dice_second, 3) : null);
   tell("patch-agent", patch.p_compress === null ? null : `p ${patch.p_compress.toFixed(2)}`);
   tell("patch-search", searched(patch));
 }

@@ -109,7 +109,7 @@ def render_report(
             grid=package.grid,
             floors=floors,
             metric_names=METRIC_NAMES,
-            short_names=_measured(facts["fidelity"]),
+            short_names=short_names(facts),
             shares=shares,
             slide=jpeg_uri(overview(restoration, size)),
             layers=_layers(package, {share.label for share in shares}),
@@ -135,9 +135,13 @@ def _check_same_slide(package: PackageReader, source: SlideReader) -> None:
         raise Conflict("this is not the slide that the package was made of")
 
 
-def _measured(fidelity: Mapping[str, Any]) -> dict[str, str]:
-    """Names of the metrics that the package has; its totals may be older than the last of them."""
-    return {metric: name for metric, name in SHORT_NAMES.items() if fidelity.get(metric, {"n": 0})["n"]}
+def short_names(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Names of the metrics that were measured of the package of these `inspect` facts."""
+    return {
+        metric: name
+        for metric, name in SHORT_NAMES.items()
+        if metric != "dice_second" or facts["second_judge"] is not None
+    }
 
 
 def _layers(package: PackageReader, rungs: set[str]) -> list[tuple[str, str, str, list[tuple[str, str]]]]:
