@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import openslide
 import pytest
+import tifffile
 from hypothesis import settings
 
 from adaslide import library
@@ -44,3 +45,14 @@ def exact_package(sample_slide, tmp_path_factory):
     """(path, totals) of the sample under the profile exact. Read only."""
     path = tmp_path_factory.mktemp("exact") / "sample.zarr"
     return path, library.compress(sample_slide, path, profile="exact")
+
+
+@pytest.fixture(scope="session")
+def restored_package(sample_pixels, tmp_path_factory):
+    """(slide, path) of 1024 x 512 px of tissue, its two patches restored by a net or bicubic. Read only."""
+    folder = tmp_path_factory.mktemp("restored")
+    slide, path = folder / "slide.tif", folder / "slide.zarr"
+    pixels = sample_pixels[900:1412, :1024]
+    tifffile.imwrite(slide, pixels, photometric="ycbcr", tile=(256, 256), compression="jpeg")
+    library.compress(slide, path, profile="paper", dice_floor=0.3, mpp=0.499, workers=1)
+    return slide, path

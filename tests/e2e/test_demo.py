@@ -8,6 +8,7 @@ import psutil
 import pytest
 
 from adaslide.domain.errors import Conflict
+from adaslide.domain.profile import PROFILES
 from adaslide_api.demo import demo
 
 
@@ -34,8 +35,14 @@ def test_demo_shows_the_sample_and_stops(sample_slide, tmp_path):
         "DeepZoom tiles",
         "/viewer/CMU-1",
         "/admin",
+        "restored by",
+        PROFILES["archive"].judge,
+        f"{PROFILES['archive'].second_judge}, which can only reject",
     ):
         assert promised in done.stdout
+    report = tmp_path / "data" / "report.html"
+    assert str(report) in done.stdout.replace("\n", "")
+    assert "Restored patches beside their originals" in report.read_text()
     deadline = time.monotonic() + 10
     while (left := list(left_behind(tmp_path / "data"))) and time.monotonic() < deadline:
         time.sleep(0.2)

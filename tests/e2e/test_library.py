@@ -203,6 +203,29 @@ def test_map_and_report_are_written(archive_package, sample_slide, tmp_path):
     assert 'src="http' not in page
 
 
+def test_profiles_and_inspect_name_what_judges_restores_and_proposes(archive_package):
+    profile = PROFILES["archive"]
+    row = json.loads(cli("profiles", "--json")[1])[profile.id]
+    assert row["judge"] == profile.judge
+    assert row["second_judge"] == profile.second_judge
+    assert row["agent"] == profile.agent
+    assert row["restorers"] == list(profile.restorers)
+    facts = json.loads(cli("inspect", archive_package[0], "--json")[1])
+    assert facts["restorers"] == list(profile.restorers)
+    assert facts["weights"] == wiring.weights_in(profile)
+    for command in (["profiles"], ["inspect", archive_package[0]]):
+        code, out, _ = cli(*command)
+        assert code == 0
+        for name in (profile.judge, profile.second_judge, *profile.restorers, "dice_second"):
+            assert name in out
+
+
+def test_no_second_judge_is_claimed_where_there_was_none(exact_package):
+    code, out, _ = cli("inspect", exact_package[0])
+    assert code == 0
+    assert "dice_second" not in out
+
+
 @pytest.mark.parametrize("command", ["profiles", "doctor"])
 def test_profiles_and_doctor_answer(command):
     code, out, _ = cli(command, "--json")

@@ -16,6 +16,7 @@ from PIL import Image
 
 from adaslide.addressing.deepzoom import DeepZoom
 from adaslide.domain.geometry import Size
+from adaslide.domain.profile import PROFILES
 from adaslide.package.zarr_codec import PatchCodec  # noqa: F401 - registers the codec
 from adaslide.wiring import folder_store
 
@@ -210,7 +211,24 @@ class TestPixels:
     def test_tiles_that_are_not_there(self, client, tile):
         problem(client.get(f"/slides/sample_files/{tile}"), 404, "not-found")
 
-    @pytest.mark.parametrize("layer", ["rung", "p_compress", "dice", "ssim"])
+    def test_tiles_name_the_nets_that_synthesised_their_pixels(self, client, archived):
+        patches = [client.get(f"/slides/sample/patches/{row}/{col}").json() for row, col in np.ndindex(7, 5)]
+        by_rung = archived["package"]["totals"]["patches"]["by_rung"]
+        restored = [patch for patch in patches if patch["provenance"] == "restored"]
+        assert len(restored) == sum(count for rung, count in by_rung.items() if rung in ("x2", "x4"))
+        for patch in patches:
+            answer = client.get(f"/slides/sample_files/12/{patch['col']}_{patch['row']}.webp")
+            said = answer.headers.get("x-adaslide-weights")
+            assert answer.headers["x-adaslide-provenance"] == patch["provenance"]
+            assert said == (patch["restorer"] if patch["restorer"] != "bicubic" else None)
+            assert (patch["restorer"] is None) is (patch["provenance"] != "restored")
+        whole = client.get("/slides/sample/region?x=0&y=0&w=2220&h=2967&format=jpeg")
+        nets = {patch["restorer"] for patch in restored} - {"bicubic"}
+        assert whole.headers.get("x-adaslide-weights", "") == ", ".join(sorted(nets))
+        small = client.get("/slides/sample/region?x=0&y=0&w=100&h=100&level=2")
+        assert "x-adaslide-weights" not in small.headers
+
+    @pytest.mark.parametrize("layer", ["rung", "p_compress", "dice", "dice_second", "ssim"])
     def test_maps(self, client, layer):
         answer = client.get(f"/slides/sample/maps/{layer}.png?scale=3")
         assert np.asarray(Image.open(io.BytesIO(answer.content))).shape == (7 * 3, 5 * 3, 4)
@@ -218,6 +236,9 @@ class TestPixels:
     def test_a_patch_says_how_it_is_kept(self, client):
         patch = client.get("/slides/sample/patches/3/2").json()
         assert patch["quality"]["dice"] >= 0.85
+        assert patch["quality"]["dice_second"] >= 0.70
+        assert patch["measurements"] > 0
+        assert set(patch["flags"]) <= {"proposed", "demoted", "promoted"}
         assert 0 < patch["bytes"] < patch["source_bytes"]
         problem(client.get("/slides/sample/patches/99/0"), 422, "region-out-of-range")
 
@@ -229,6 +250,13 @@ class TestManners:
         assert answer.status_code == 200
         assert "//" not in answer.text.replace("<!doctype html>", "").replace("http://www.w3.org", "")
         assert "script-src 'self'" in answer.headers["content-security-policy"]
+
+    def test_the_viewer_says_what_the_package_was_made_with(self, client, archived):
+        text = client.get("/viewer/sample").text
+        profile = PROFILES["archive"]
+        for name in (profile.id, profile.judge, profile.second_judge, *profile.restorers, profile.agent):
+            assert (name or "bicubic") in text
+        assert '<option value="dice_second">' in text
 
     def test_a_slide_without_package_has_a_page_that_says_so(self, client):
         answer = client.get("/viewer/nobody")

@@ -1,7 +1,7 @@
 """``make demo``: the real service, the sample slide, and what came of it.
 
 Starts `adaslide serve` on a free loopback port in a process of its own, asks it over HTTP like any
-integrator would, and stops it again.
+integrator would, writes the report of its package, and stops it again.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ET
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -25,7 +26,11 @@ from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from adaslide import library
+from adaslide.adapters.workspace import Workspace
 from adaslide.domain.errors import AdaSlideError, Conflict, InputError, Unavailable
+from adaslide.package.reader import PackageReader
+from adaslide.pipeline.made_with import MadeWith, restored_by
 
 SLIDE_ID = "CMU-1-Small-Region"
 MARKER = ".adaslide-demo"
@@ -79,10 +84,14 @@ def demo(slide: Path, data: Path, *, once: bool) -> None:
     with service(data, slide.parent) as client:
         console.print(f"[bold]AdaSlide[/] serves on {client.base_url}\n")
         started = time.monotonic()
-        totals = _compress(client, slide)["package"]["totals"]
-        _show(totals, time.monotonic() - started)
+        made = _compress(client, slide)["package"]
+        took = time.monotonic() - started
+        path = Workspace(data).package_path(made["id"])
+        _show(made["totals"], library.open_package(path), took)
         _fetch(client)
-        _show_pages(client)
+        report = data / "report.html"
+        library.write_report(path, report, slide, formats=False)
+        _show_pages(client, report)
         if not once:
             console.print("Press Ctrl-C to stop.")
             while True:
@@ -186,7 +195,7 @@ def _compress(client: httpx.Client, slide: Path) -> dict[str, Any]:
     return job
 
 
-def _show(totals: dict[str, Any], seconds: float) -> None:
+def _show(totals: dict[str, Any], package: PackageReader, seconds: float) -> None:
     before, after = totals["source_bytes"], totals["package_bytes"]
     table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(style="dim")
@@ -194,12 +203,24 @@ def _show(totals: dict[str, Any], seconds: float) -> None:
     table.add_row("", f"{totals['ratio_tiles']:.1%} of the image tiles in the file")
     rungs = ", ".join(f"{count} {name}" for name, count in totals["patches"]["by_rung"].items())
     table.add_row("patches", f"{totals['patches']['total']}: {rungs}")
+    made, restorers = MadeWith.of(package.info.attributes), Counter(restored_by(package).values())
+    for place, (name, count) in enumerate(restorers.most_common()):
+        share = f"{count} of the {restorers.total()} restored ({count / restorers.total():.0%})"
+        table.add_row("" if place else "restored by", f"{name}: {share}")
+    table.add_row("judged by", made.judge)
+    if made.second_judge:
+        table.add_row("", f"{made.second_judge}, which can only reject")
+    if made.agent:
+        table.add_row("proposed by", made.agent)
     for metric, label in (
         ("dice", "nuclei Dice"),
         ("dice_window_min", "worst window"),
+        ("dice_second", "second judge"),
         ("ssim", "luma SSIM"),
     ):
         seen, floor = totals["fidelity"][metric], totals["floor"][metric]
+        if not seen["n"]:
+            continue
         table.add_row(
             label,
             f"mean {seen['mean']:.3f}, 5th percentile {seen['p5']:.3f}, "
@@ -246,12 +267,13 @@ def _fetch(client: httpx.Client) -> None:
     console.print(f"fetched a region of {side} x {side} px: {len(region.content):,} bytes\n")
 
 
-def _show_pages(client: httpx.Client) -> None:
+def _show_pages(client: httpx.Client, report: Path) -> None:
     base = str(client.base_url).rstrip("/")
     _get(client, f"/viewer/{SLIDE_ID}")
     _get(client, "/admin")
     console.print(f"viewer  [link]{base}/viewer/{SLIDE_ID}[/link]")
-    console.print(f"jobs    [link]{base}/admin[/link]\n")
+    console.print(f"jobs    [link]{base}/admin[/link]")
+    console.print(f"report  [link={report.as_uri()}]{report}[/link]\n", soft_wrap=True)
 
 
 if __name__ == "__main__":

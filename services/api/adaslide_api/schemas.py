@@ -1,12 +1,14 @@
 """What goes in and out as JSON."""
 
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from adaslide.domain.job import JobState
 from adaslide.ports.jobs import CompressRequest, JobRecord, PackageRecord, SlideRecord
+
+PatchWord = Literal["corrupt", "proposed", "demoted", "promoted"]
 
 
 class Body(BaseModel):
@@ -167,4 +169,10 @@ class PatchOut(BaseModel):
     provenance: str
     bytes: int
     source_bytes: int
+    restorer: str | None = Field(description="bicubic or NAME@DIGEST; null where nothing was restored")
+    p_compress: float | None = Field(description="The agent's probability; null where none estimated it")
+    flags: list[PatchWord] = Field(
+        description="proposed: kept as was proposed first; demoted, promoted: moved to a safer, cheaper rung"
+    )
+    measurements: int = Field(description="Candidates that were encoded, restored and measured")
     quality: dict[str, float | None]

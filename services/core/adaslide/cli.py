@@ -25,6 +25,7 @@ from adaslide.domain.errors import (
 )
 from adaslide.domain.geometry import Region
 from adaslide.domain.profile import PROFILES
+from adaslide.pipeline.made_with import BICUBIC
 from adaslide.terminal import Json, console, print_json
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -235,24 +236,35 @@ def serve(
 
 @app.command()
 def profiles(as_json: Json = False) -> None:
-    """The profiles of this build: ladder and floors."""
+    """The profiles of this build: ladder, floors, and what judges, restores and proposes."""
     rows: dict[str, dict[str, Any]] = {
         profile.id: {
             "ladder": [spec.name for spec in profile.ladder] + ["exact or lossless"],
             "floors": profile.floors.as_dict(),
             "margin": profile.floors.margin,
             "background": profile.allow_background,
+            "judge": profile.judge,
+            "second_judge": profile.second_judge,
+            "restorers": list(profile.restorers),
+            "agent": profile.agent,
         }
         for profile in PROFILES.values()
     }
     if as_json:
         print_json(rows)
         return
-    table = Table("profile", "ladder, cheapest first", "floors")
+    table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name, row in rows.items():
-        floors = ", ".join(f"{k} {v:g}" for k, v in row["floors"].items() if v) or "none: nothing is lost"
-        table.add_row(name, " ".join(row["ladder"]), floors)
-    Console().print(table)
+        floors = ", ".join(f"{k} {v:g}" for k, v in row["floors"].items() if v)
+        table.add_row(f"[bold]{name}[/]", "ladder, cheapest first", " ".join(row["ladder"]))
+        table.add_row("", "floors", floors or "none: nothing is lost")
+        if row["ladder"][1:]:
+            table.add_row("", "judge", row["judge"])
+            table.add_row("", "second judge", row["second_judge"] or "none")
+            table.add_row("", "restorers", ", ".join([*row["restorers"], BICUBIC]))
+            table.add_row("", "agent", row["agent"] or "none: the search starts in the middle")
+        table.add_row()
+    Console().print(table, highlight=False)
 
 
 @app.command()
@@ -284,9 +296,9 @@ def _show(totals: dict[str, Any]) -> None:
     patches = totals["patches"]
     rungs = ", ".join(f"{count} {name}" for name, count in patches["by_rung"].items())
     table.add_row("patches", f"{patches['total']}: {rungs}")
-    for metric in ("dice", "dice_window_min", "ssim"):
-        row, floor = totals["fidelity"][metric], totals["floor"][metric]
-        if row["n"]:
+    for metric in ("dice", "dice_window_min", "dice_second", "ssim"):
+        row, floor = totals["fidelity"].get(metric), totals["floor"].get(metric)
+        if row and row["n"] and (floor or metric != "dice_second"):
             spread = f"mean {row['mean']:.3f}, 5th percentile {row['p5']:.3f}, least {row['min']:.3f}"
             table.add_row(metric, f"{spread} (floor {floor:g})" if floor else spread)
     table.add_row("below a floor", str(totals["violations"]))
@@ -302,6 +314,10 @@ def _show_provenance(facts: dict[str, Any]) -> None:
         "source": f"{source['bytes']:,} bytes, {source['vendor']}, sha256 {source['sha256']}",
         "made": f"{facts['created']} by adaslide {facts['software']['adaslide']}, {facts['profile']}",
         "judge": facts["judge"],
+        "second judge": facts["second_judge"] or "none",
+        "agent": facts["agent"] or "none",
+        "restorers": ", ".join([*facts["restorers"], BICUBIC]) if facts["share_compressed"] else "none",
+        "weights": "\n                 ".join(f"{n} {sha}" for n, sha in facts["weights"].items()) or "none",
         "certificate": facts["certificate"]["digest"],
     }
     for name, text in rows.items():

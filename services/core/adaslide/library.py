@@ -135,13 +135,15 @@ def draw_map(path: Path, layer: str, out: Path) -> None:
     Image.fromarray(rgba).save(out, "PNG")
 
 
-def write_report(path: Path, out: Path, slide: Path | None = None) -> None:
-    """Writes the page about the package; with ``slide``, patches before and after, and other formats."""
+def write_report(path: Path, out: Path, slide: Path | None = None, *, formats: bool = True) -> None:
+    """Writes the page about the package; with ``slide``, patches before and after, and, where ``formats``
+    is True, other formats on the same patches, which takes about as long as compressing did."""
     package = open_package(path)
     restoration = wiring.restoration(package)
     if slide is None:
         page = render_report(package, restoration)
     else:
         with wiring.open_slide(slide) as reader:
-            page = render_report(package, restoration, reader, wiring.baselines(package))
+            others = wiring.baselines(package) if formats else {}
+            page = render_report(package, restoration, reader, others)
     out.write_text(page, encoding="utf-8")

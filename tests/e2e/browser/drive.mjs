@@ -92,6 +92,8 @@ try {
   await shot(page, "viewer-decision");
   found.fidelity = await overlay(page, "fidelity");
   await shot(page, "viewer-fidelity");
+  await page.locator("#metric").selectOption("dice_second");
+  found.second = await overlay(page, "fidelity");
   await page.locator("input[value=restored] + span").click();
   await page.locator("#one").click();
   found.close = await drawn(page);
@@ -103,6 +105,17 @@ try {
     rung: await page.locator("#patch-rung").textContent(),
     provenance: await page.locator("#patch-provenance").textContent(),
   };
+  const shownFact = async (id) => {
+    const fact = page.locator(id);
+    return (await fact.isVisible()) ? fact.textContent() : null;
+  };
+  found.patch.restorer = await shownFact("#patch-restorer");
+  found.patch.window = await shownFact("#patch-window");
+  found.patch.second = await shownFact("#patch-second");
+  found.patch.agent = await shownFact("#patch-agent");
+  found.patch.search = await shownFact("#patch-search");
+  found.made = await page.locator("#made dd").allTextContents();
+  found.measures = await page.locator("#metric option").evaluateAll((all) => all.map((one) => one.value));
   found.note = (await page.locator(".note").textContent()).trim();
   await shot(page, "viewer-close");
 
@@ -114,6 +127,7 @@ try {
   const phone = await open(`/viewer/${slide}`, { viewport: { width: 390, height: 844 } });
   await drawn(phone);
   await shot(phone, "viewer-phone");
+  found.phoneOverflow = await phone.evaluate(() => document.documentElement.scrollWidth - innerWidth);
 
   const admin = await open("/admin");
   await admin.locator("#jobs tr").first().waitFor();
@@ -137,6 +151,7 @@ try {
     await admin.locator("#jobs tr:first-child[data-state=succeeded]").waitFor({ timeout: 120000 });
     await admin.locator("#jobs tr:first-child a.button").click();
     found.uploaded = await drawn(admin);
+    found.uploadedMeasures = await admin.locator("#metric option").evaluateAll((all) => all.map((one) => one.value));
     found.uploadedNote = (await admin.locator(".note").textContent()).trim();
   }
 } finally {

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from adaslide.domain.profile import PROFILES
+
 HERE = Path(__file__).parent
 CHROMIUM = shutil.which("chromium")
 NODE = shutil.which("node")
@@ -58,7 +60,9 @@ def test_the_slide_is_drawn(seen, view):
     assert seen[view]["deviation"] > 15
 
 
-@pytest.mark.parametrize(("view", "layer"), [("decision", "rung"), ("fidelity", "dice")])
+@pytest.mark.parametrize(
+    ("view", "layer"), [("decision", "rung"), ("fidelity", "dice"), ("second", "dice_second")]
+)
 def test_maps_lie_on_the_slide(seen, view, layer):
     overlay = seen[view]
     assert (overlay["layer"], overlay["hidden"], overlay["patches"]) == (layer, False, [5, 7])
@@ -69,12 +73,31 @@ def test_maps_lie_on_the_slide(seen, view, layer):
 def test_the_patch_under_the_pointer_is_described(seen, service):
     _, row, _, col = seen["patch"]["place"].replace(",", "").split()
     patch = service.client.get(f"/slides/sample/patches/{row}/{col}").json()
-    assert (patch["rung"], patch["provenance"]) == (seen["patch"]["rung"], seen["patch"]["provenance"])
+    shown = seen["patch"]
+    assert (patch["rung"], patch["provenance"]) == (shown["rung"], shown["provenance"])
+    assert patch["restorer"] == shown["restorer"]
+    assert f"{patch['quality']['dice_window_min']:.3f}" == shown["window"]
+    assert f"{patch['quality']['dice_second']:.3f}" == shown["second"]
+    assert (shown["agent"] is None) is (patch["p_compress"] is None)
+    assert shown["search"] == ", ".join([*patch["flags"], f"{patch['measurements']} tried"])
+
+
+def test_the_panel_says_what_the_package_was_made_with(seen):
+    profile = PROFILES["archive"]
+    made = [profile.id, profile.judge, profile.second_judge, profile.agent, *profile.restorers, "bicubic"]
+    assert seen["made"] == [name for name in made if name]
+    assert "dice_second" in seen["measures"]
+    assert "dice_second" not in seen["uploadedMeasures"]
+
+
+def test_the_page_fits_a_phone(seen):
+    assert seen["phoneOverflow"] <= 0
 
 
 def test_the_page_is_honest_about_restored_pixels(seen, archived):
     by_rung = archived["package"]["totals"]["patches"]["by_rung"]
-    assert seen["note"].startswith(f"{by_rung['x4']} of 35 patches are restored")
+    restored = sum(count for rung, count in by_rung.items() if rung in ("x2", "x4"))
+    assert seen["note"].startswith(f"{restored} of 35 patches are restored")
     assert seen["uploadedNote"].startswith("Every pixel is the scanner's own")
 
 

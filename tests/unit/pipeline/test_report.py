@@ -1,5 +1,6 @@
 """The report page, made of a real package of a part of the sample slide."""
 
+import base64
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,12 +12,17 @@ import pytest
 import tifffile
 
 from adaslide import codec_runtime, library, wiring
+from adaslide.adapters.inference.weights import weights_named
 from adaslide.domain.errors import Conflict
 from adaslide.domain.fidelity import IDENTICAL
+from adaslide.domain.geometry import PatchIndex
+from adaslide.domain.profile import PROFILES
 from adaslide.pipeline.inspect import inspect
+from adaslide.pipeline.made_with import BICUBIC, restored_by
 from adaslide.pipeline.report import render_report
 from adaslide.pipeline.report.evidence import headroom, histograms
-from adaslide.pipeline.report.page import human_bytes
+from adaslide.pipeline.report.page import TRAINED_ON, human_bytes
+from adaslide.pipeline.report.restored import SHOWN, chosen_patches, textured_window
 from adaslide.pipeline.restore import Restoration
 
 SAMPLE = Path(__file__).parents[3] / "samples" / "CMU-1-Small-Region.svs"
@@ -122,11 +128,105 @@ def test_numbers_are_those_of_inspect(package, page):
 
 
 def test_with_the_slide_patches_stand_beside_their_originals(package, page):
-    pictures = [attributes["alt"] for tag, attributes in Page(page).found if tag == "img"]
+    found = [attributes for tag, attributes in Page(page).found if tag == "img"]
+    pictures = [attributes["alt"] for attributes in found if "width" not in attributes]
     lossy = np.isfinite(headroom(package.maps, {"ssim": 0.7})).sum()
     assert sum(alt.startswith("Original") for alt in pictures) == lossy > 0
     assert sum(alt.startswith("Restored") for alt in pictures) == lossy
     assert "JPEG quality 75" in page
+
+
+@pytest.fixture(scope="module")
+def restored_page(restored_package):
+    slide, path = restored_package
+    package = library.open_package(path)
+    with wiring.open_slide(slide) as reader:
+        return Page(render_report(package, Restoration(package, codec_runtime), reader))
+
+
+def test_restored_patches_are_shown_close_and_say_who_restored_them(restored_package, restored_page):
+    package = library.open_package(restored_package[1])
+    restorers = restored_by(package)
+    assert PROFILES["paper"].restorers[0] in restorers.values()
+    close = [attributes for tag, attributes in restored_page.found if tag == "img" and "width" in attributes]
+    assert len(close) == 2 * len(restorers)
+    for before, after in zip(close[::2], close[1::2], strict=True):
+        assert before["alt"].startswith("Original, 256 by 256 px at ")
+        assert after["alt"].startswith("Restored by ")
+        assert before["alt"].partition(" at ")[2] == after["alt"].partition(" at ")[2]
+        pictures = [
+            imagecodecs.jpeg_decode(base64.b64decode(part["src"].partition(",")[2]))
+            for part in (before, after)
+        ]
+        assert [picture.shape for picture in pictures] == [(256, 256, 3)] * 2
+        assert 0 < np.abs(pictures[0].astype(int) - pictures[1]).mean() < 40
+    for index, name in restorers.items():
+        size = human_bytes(int(package.maps.decision["bytes"][index.row, index.col]))
+        expected = f"Row {index.row}, column {index.col} · restored by {name} from {size}"
+        assert expected in restored_page.text
+
+
+def test_without_the_slide_no_restored_patch_is_shown(restored_package):
+    package = library.open_package(restored_package[1])
+    text = Page(render_report(package, Restoration(package, codec_runtime))).text
+    assert "Restored patches beside their originals" not in text
+    assert "the net fie-compact-x4@" in text
+
+
+def test_the_limits_name_the_judges_and_the_net(page, restored_page):
+    archive, paper = PROFILES["archive"], PROFILES["paper"]
+    text = Page(page).text
+    assert f"both made by the automatic judge {archive.judge} ." in text
+    assert f"A second judge, {archive.second_judge} , looked at the same pixels" in text
+    assert "202 public images, 104 of them H&E of the breast" in text
+    assert "No second judge looked" in restored_page.text
+    assert f"the net {paper.restorers[0]} drew it" in restored_page.text
+
+
+def test_what_is_said_of_the_training_is_what_the_card_says():
+    for name, said in TRAINED_ON.items():
+        card = weights_named(name).path.parent / weights_named(name).table["card"]
+        assert f"{said.split()[0]} images" in card.read_text()
+
+
+def test_the_agents_map_is_shown_where_an_agent_estimated_something(restored_package):
+    package = library.open_package(restored_package[1])
+    shown = []
+    for value in (np.nan, 0.25):
+        package.maps.decision["p_compress"] = np.full_like(package.maps.decision["p_compress"], value)
+        page = Page(render_report(package, Restoration(package, codec_runtime)))
+        labels = [attributes["aria-label"] for tag, attributes in page.found if "aria-label" in attributes]
+        shown.append(sum(label.startswith("Agent map") for label in labels))
+    assert shown == [0, 1]
+
+
+def test_a_package_without_second_judge_has_no_column_for_it(slide):
+    package = compressed(slide, "archive@1")
+    with wiring.open_slide(slide) as reader:
+        page = render_report(package, Restoration(package, codec_runtime), reader, {"JPEG": as_jpeg})
+    assert "2nd judge" not in page
+    assert "second judge" not in page.replace("No second judge", "")
+    assert not re.search(r"\bnan\b", Page(page).text)
+
+
+def test_the_window_with_most_to_see_is_found():
+    pixels = np.full((480, 480, 3), 240, np.uint8)
+    pixels[300:420, 40:200] = np.random.default_rng(1).integers(0, 255, (120, 160, 3))
+    y, x = textured_window(pixels)
+    assert y <= 300
+    assert y + 256 >= 420
+    assert x <= 40
+    assert textured_window(pixels[:120, :300]) == (0, 0)
+
+
+def test_nets_come_first_and_the_slide_is_covered(package):
+    rows, cols = package.maps.decision["rung"].shape
+    indices = [PatchIndex(row, col) for row in range(rows) for col in range(cols)]
+    nets = dict.fromkeys(indices[:3], "net@1")
+    chosen = chosen_patches(package, nets | dict.fromkeys(indices[3:], BICUBIC))
+    assert chosen[:3] == indices[:3]
+    assert len(chosen) == min(SHOWN, len(indices))
+    assert len(set(chosen)) == len(chosen)
 
 
 def test_without_the_slide_it_says_so(page_alone):

@@ -4,12 +4,14 @@ from functools import cache
 from typing import Any
 
 import jinja2
+import numpy as np
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from adaslide.domain.errors import AdaSlideError, NotFound
 from adaslide.domain.profile import PROFILES
 from adaslide.domain.rung import PROVENANCE, Provenance, Rung
+from adaslide.pipeline.made_with import BICUBIC, MadeWith
 from adaslide.pipeline.maps import RUNG_COLOURS, legend
 from adaslide.pipeline.report import human_bytes
 from adaslide_api.deps import PackageId, ServicesDep
@@ -19,12 +21,15 @@ from adaslide_api.wiring import Services
 
 router = APIRouter(include_in_schema=False)
 
+SECOND = "dice_second"
 FIDELITY_LAYERS = {
     "dice": "nuclei, Dice",
     "dice_window_min": "nuclei, worst 128 px window",
+    SECOND: "nuclei, second judge",
     "ssim": "structure, SSIM of luma",
     "psnr": "PSNR, dB",
 }
+DECISION_LAYERS = {"rung": "how patches are kept", "p_compress": "agent: can it be made small?"}
 
 
 @cache
@@ -77,9 +82,23 @@ def _viewer(parts: Services, key: str, package_id: str | None) -> HTMLResponse:
         totals=totals,
         rungs=rungs,
         note=_note(rungs, totals["patches"]["total"]),
-        layers=FIDELITY_LAYERS,
+        made=MadeWith.of(package.reader.info.attributes),
+        bicubic=BICUBIC,
+        restored=any(row["provenance"] == Provenance.RESTORED for row in rungs),
+        layers=known_layers(package, FIDELITY_LAYERS),
+        decision_layers=known_layers(package, DECISION_LAYERS),
         data=_view_data(package),
     )
+
+
+def known_layers(package: OpenPackage, layers: dict[str, str]) -> dict[str, str]:
+    """Those of which the package has a value; the first always. Kept pixels have the best of every
+    measure, also of one that nothing measured."""
+    values = package.reader.maps.quality | package.reader.maps.decision
+    known = [layer for layer in layers if np.isfinite(values[layer]).any()]
+    if not MadeWith.of(package.reader.info.attributes).second_judge and SECOND in known:
+        known.remove(SECOND)
+    return {layer: layers[layer] for layer in known or list(layers)[:1]}
 
 
 def _rungs(totals: dict[str, Any]) -> list[dict[str, Any]]:
@@ -124,9 +143,12 @@ def _view_data(package: OpenPackage) -> dict[str, Any]:
         "rows": package.reader.grid.rows,
         "cols": package.reader.grid.cols,
         "mpp": info.mpp,
+        "second_judge": MadeWith.of(info.attributes).second_judge,
         "colours": {rung.label: colour for rung, colour in RUNG_COLOURS.items()},
         "provenances": {rung.label: PROVENANCE[rung].value for rung in Rung},
-        "legends": {layer: legend(layer) for layer in FIDELITY_LAYERS},
+        "legends": {
+            layer: legend(layer) for layer in (*FIDELITY_LAYERS, *DECISION_LAYERS) if layer != "rung"
+        },
     }
 
 

@@ -6,19 +6,27 @@ from typing import Annotated, Literal
 import numpy as np
 from fastapi import APIRouter, Query, Request, Response
 
+from adaslide.domain.decision import PatchFlag
 from adaslide.domain.errors import NotFound, RegionOutOfRange, SlideTooLarge
 from adaslide.domain.geometry import PatchIndex, Region
-from adaslide.domain.rung import PROVENANCE, Rung
+from adaslide.domain.rung import PROVENANCE, RESTORED_RUNGS, Rung
+from adaslide.package.envelope import Envelope
+from adaslide.pipeline.made_with import restorer_of
 from adaslide.pipeline.maps import LAYERS, render_map
 from adaslide_api.deps import PackageDep, ServicesDep
 from adaslide_api.images import ENCODERS, REGION_FORMATS, png
 from adaslide_api.packages import OpenPackage, Tile
 from adaslide_api.routes.tiles import cache_headers, make_tag, not_modified
-from adaslide_api.schemas import PatchOut
+from adaslide_api.schemas import PatchOut, PatchWord
 
 router = APIRouter(tags=["regions"])
 
 MAP_SCALE = 16
+WORDS: dict[PatchFlag, PatchWord] = {
+    PatchFlag.CORRUPT: "corrupt",
+    PatchFlag.DEMOTED: "demoted",
+    PatchFlag.PROMOTED: "promoted",
+}
 Side = Annotated[int, Query(ge=0, le=10**7)]
 
 
@@ -83,15 +91,17 @@ async def map_image(
 @router.get("/slides/{key}/patches/{row}/{col}")
 async def patch(row: int, col: int, package: PackageDep, parts: ServicesDep) -> PatchOut:
     """What was decided for one patch, and what was measured of it."""
-    return await parts.decode.run(_patch, package, row, col)
+    return await parts.decode.run(patch_facts, package, row, col)
 
 
-def _patch(package: OpenPackage, row: int, col: int) -> PatchOut:
+def patch_facts(package: OpenPackage, row: int, col: int) -> PatchOut:
+    """Raises `RegionOutOfRange` outside the grid, `PackageError`."""
     grid, maps = package.reader.grid, package.reader.maps
     if not (0 <= row < grid.rows and 0 <= col < grid.cols):
         raise RegionOutOfRange(f"the grid has {grid.rows} rows and {grid.cols} columns")
-    rung = Rung(int(maps.decision["rung"][row, col]))
-    measured = maps.fidelity(PatchIndex(row, col)).as_dict()
+    rung, tried = Rung(int(maps.decision["rung"][row, col])), int(maps.decision["measurements"][row, col])
+    index = PatchIndex(row, col)
+    measured = maps.fidelity(index).as_dict()
     return PatchOut(
         row=row,
         col=col,
@@ -99,5 +109,27 @@ def _patch(package: OpenPackage, row: int, col: int) -> PatchOut:
         provenance=PROVENANCE[rung].value,
         bytes=int(maps.decision["bytes"][row, col]),
         source_bytes=int(maps.decision["source_bytes"][row, col]),
-        quality={name: round(value, 4) if np.isfinite(value) else None for name, value in measured.items()},
+        restorer=_restorer(package, index) if rung in RESTORED_RUNGS else None,
+        p_compress=_known(float(maps.decision["p_compress"][row, col])),
+        flags=_flags(PatchFlag(int(maps.decision["flags"][row, col])), tried),
+        measurements=tried,
+        quality={name: _known(value) for name, value in measured.items()},
     )
+
+
+def _known(value: float) -> float | None:
+    """Four digits; None for NaN, which JSON does not have."""
+    return round(value, 4) if np.isfinite(value) else None
+
+
+def _restorer(package: OpenPackage, index: PatchIndex) -> str | None:
+    payload = package.reader.payloads([index])[0]
+    if payload is None:
+        return None
+    return restorer_of(Envelope.unpack(payload), package.reader.info.attributes)
+
+
+def _flags(flags: PatchFlag, measurements: int) -> list[PatchWord]:
+    """The bits as words. Glass and damaged patches are not proposed anything."""
+    words: list[PatchWord] = [word for bit, word in WORDS.items() if flags & bit]
+    return words or (["proposed"] if measurements else [])

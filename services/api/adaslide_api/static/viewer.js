@@ -48,7 +48,8 @@ viewer.addHandler("open-failed", () => { $("patch-hint").textContent = "The slid
 
 function layer() {
   const chosen = document.querySelector("input[name=layer]:checked").value;
-  return chosen === "decision" ? "rung" : chosen === "fidelity" ? $("metric").value : null;
+  if (chosen === "decision") return $("decision-map")?.value ?? "rung";
+  return chosen === "fidelity" ? $("metric").value : null;
 }
 
 function ramp(stops) {
@@ -63,18 +64,20 @@ function ramp(stops) {
 
 function show() {
   const name = layer();
-  const fidelity = name !== null && name !== "rung";
+  const chosen = document.querySelector("input[name=layer]:checked").value;
+  const scaled = name in data.legends;
   $("overlay-controls").hidden = name === null;
-  $("metric-field").hidden = !fidelity;
-  $("scale-legend").hidden = !fidelity;
-  if (fidelity) $("scale-legend").replaceChildren(...ramp(data.legends[name]));
+  $("metric-field").hidden = chosen !== "fidelity";
+  if ($("decision-field")) $("decision-field").hidden = chosen !== "decision";
+  $("scale-legend").hidden = !scaled;
+  if (scaled) $("scale-legend").replaceChildren(...ramp(data.legends[name]));
   overlay.hidden = name === null;
   overlay.style.opacity = $("opacity").value;
   overlay.dataset.layer = name ?? "";
   if (name !== null) picture.src = `${data.slide}/maps/${name}.png${query}&scale=1`;
 }
 
-for (const control of [$("layers"), $("metric"), $("opacity")]) control.addEventListener("input", show);
+for (const id of ["layers", "metric", "decision-map", "opacity"]) $(id)?.addEventListener("input", show);
 for (const swatch of document.querySelectorAll(".swatch")) swatch.style.background = swatch.dataset.colour;
 $("package")?.addEventListener("change", (event) => { location.search = `?package=${event.target.value}`; });
 $("zoom-in").addEventListener("click", () => viewer.viewport.zoomBy(1.6));
@@ -107,6 +110,29 @@ async function facts(row, col) {
   return known.get(key);
 }
 
+// A row that says nothing of this patch is not shown.
+function tell(id, text) {
+  $(id).textContent = text ?? "";
+  $(id).hidden = text === null;
+  $(id).previousElementSibling.hidden = text === null;
+}
+
+function searched(patch) {
+  if (!patch.flags.length) return null;
+  const count = patch.measurements;
+  return [...patch.flags, ...(count ? [`${count} tried`] : [])].join(", ");
+}
+
+// A pin may be broken in two behind its @, and nowhere else.
+function pinned(name) {
+  const parts = name.split(/(?<=@)/).map((text) => {
+    const part = document.createElement("span");
+    part.textContent = text;
+    return part;
+  });
+  return parts.flatMap((part, place) => (place ? [document.createElement("wbr"), part] : [part]));
+}
+
 const number = (value, digits) => (value === null ? "not measured" : value.toFixed(digits));
 
 async function describe(row, col) {
@@ -121,7 +147,13 @@ async function describe(row, col) {
     ? `${bytes(patch.source_bytes)} → ${bytes(patch.bytes)}`
     : bytes(patch.bytes);
   $("patch-dice").textContent = number(patch.quality.dice, 3);
+  $("patch-window").textContent = number(patch.quality.dice_window_min, 3);
   $("patch-ssim").textContent = number(patch.quality.ssim, 3);
+  tell("patch-restorer", patch.restorer);
+  if (patch.restorer) $("patch-restorer").replaceChildren(...pinned(patch.restorer));
+  tell("patch-second", data.second_judge ? number(patch.quality.dice_second, 3) : null);
+  tell("patch-agent", patch.p_compress === null ? null : `p ${patch.p_compress.toFixed(2)}`);
+  tell("patch-search", searched(patch));
 }
 
 function mark(row, col) {

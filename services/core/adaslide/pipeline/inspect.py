@@ -3,12 +3,14 @@
 from typing import Any
 
 from adaslide.package.reader import PackageReader
+from adaslide.pipeline.made_with import MadeWith
 
 
 def inspect(reader: PackageReader) -> dict[str, Any]:
     """The JSON of ``adaslide inspect``: the totals and where they come from."""
     info = reader.info
     block = info.attributes
+    made = MadeWith.of(block)
     return {
         **block["totals"],
         "size": {"width": info.size.width, "height": info.size.height},
@@ -20,9 +22,11 @@ def inspect(reader: PackageReader) -> dict[str, Any]:
             {"path": lv.path, "downsample": lv.downsample, "width": lv.size.width, "height": lv.size.height}
             for lv in info.levels
         ],
-        "judge": block["judge"],
-        "second_judge": block.get("second_judge"),
-        "agent": block.get("agent"),
+        "judge": made.judge,
+        "second_judge": made.second_judge,
+        "agent": made.agent,
+        "restorers": list(made.restorers),
+        "weights": block.get("weights", {}),
         "source": block["source"],
         "software": block["software"],
         "runtime": block["runtime"],

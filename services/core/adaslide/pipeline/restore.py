@@ -13,13 +13,11 @@ from adaslide.domain.pixels import Pixels, shrink
 from adaslide.domain.rung import PROVENANCE, Provenance
 from adaslide.package.envelope import Envelope, ImageParams
 from adaslide.package.reader import PackageReader
+from adaslide.pipeline.made_with import BICUBIC, restorer_of
 from adaslide.ports.payloads import PayloadDecoder
 
 MAX_PIXELS = 64_000_000
 """The most pixels one call returns: 192 MB."""
-
-WEIGHTS_DIGITS = 12
-"""Hexadecimal digits of the sha256 by which weights are named to people."""
 
 BATCH_PATCHES = 64
 """Payloads held at once: bounds memory whatever the region."""
@@ -31,7 +29,7 @@ class RestoredRegion:
 
     ``provenance`` is the one kind all those patches have, else `Provenance.MIXED` (glass beside
     tissue is mixed as well: it was not kept, and nothing here hides that). ``weights``: the nets
-    that synthesised pixels of it, as ``fie-compact-x4@b0354a9c7daf``.
+    that synthesised pixels of it, as ``fie-compact-x4@b95f95d10540``.
     """
 
     pixels: Pixels = field(repr=False)
@@ -129,13 +127,8 @@ class Restoration:
         return RestoredRegion(shrink(pixels, how.shrink), provenance, weights)
 
     def _weights(self, envelope: Envelope) -> frozenset[str]:
-        params = envelope.params
-        if not isinstance(params, ImageParams) or not params.restorer_digest:
-            return frozenset()
-        digest = params.restorer_digest.hex()
-        named = self._reader.info.attributes.get("weights", {})
-        name = next((name for name, sha256 in named.items() if sha256 == digest), "unnamed")
-        return frozenset({f"{name}@{digest[:WEIGHTS_DIGITS]}"})
+        restorer = restorer_of(envelope, self._reader.info.attributes)
+        return frozenset() if restorer == BICUBIC else frozenset({restorer})
 
 
 def _provenance(envelope: Envelope, preview: int) -> Provenance:

@@ -1,7 +1,9 @@
 """Renders the page: evidence in, one HTML document out."""
 
+from collections import Counter
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -9,9 +11,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from adaslide.domain.errors import Conflict
 from adaslide.domain.fidelity import Floors
 from adaslide.domain.geometry import PatchIndex
-from adaslide.domain.rung import RESTORED_RUNGS, Rung
+from adaslide.domain.rung import Rung
 from adaslide.package.reader import PackageReader
 from adaslide.pipeline.inspect import inspect
+from adaslide.pipeline.made_with import MadeWith, restored_by
 from adaslide.pipeline.maps import legend, render_map
 from adaslide.pipeline.report.evidence import (
     THIS_PACKAGE,
@@ -24,6 +27,7 @@ from adaslide.pipeline.report.evidence import (
     worst_patches,
 )
 from adaslide.pipeline.report.pictures import jpeg_uri, overview, png_uri
+from adaslide.pipeline.report.restored import restored_patches
 from adaslide.pipeline.restore import Restoration
 from adaslide.ports.slides import SlideReader
 
@@ -42,6 +46,14 @@ SHORT_NAMES = {
     "ssim": "SSIM",
     "dice_second": "Dice, 2nd judge",
 }
+LAYERS = {
+    "rung": ("Decision", "how each patch is kept"),
+    "p_compress": ("Agent", "how likely it held that a patch can be made small"),
+    "dice": ("Fidelity", METRIC_NAMES["dice"]),
+    "ssim": ("Structure", METRIC_NAMES["ssim"]),
+}
+TRAINED_ON = {"nuclei-unet": "202 public images, 104 of them H&E of the breast"}
+"""What the cards of judges say, in a line."""
 NO_BASELINES: Mapping[str, Baseline] = MappingProxyType({})
 
 
@@ -84,8 +96,7 @@ def render_report(
         _check_same_slide(package, source)
     facts, maps, size = inspect(package), package.maps, package.info.size
     floors = {name: float(floor) for name, floor in facts["floor"].items() if floor}
-    shares = rung_shares(facts)
-    present = {share.label for share in shares}
+    shares, restorers = rung_shares(facts), restored_by(package)
     tried, rows = compare_baselines(package, source, baselines, floors) if source else (0, [])
     return (
         _environment()
@@ -98,15 +109,10 @@ def render_report(
             grid=package.grid,
             floors=floors,
             metric_names=METRIC_NAMES,
-            short_names=SHORT_NAMES,
+            short_names=short_names(facts),
             shares=shares,
             slide=jpeg_uri(overview(restoration, size)),
-            layers=[
-                ("Decision", "how each patch is kept", png_uri(render_map(maps, "rung"))),
-                ("Fidelity", METRIC_NAMES["dice"], png_uri(render_map(maps, "dice"))),
-                ("Structure", METRIC_NAMES["ssim"], png_uri(render_map(maps, "ssim"))),
-            ],
-            legends=[[item for item in legend("rung") if item[0] in present], legend("dice"), legend("ssim")],
+            layers=_layers(package, {share.label for share in shares}),
             hovers=_hovers(package) if len(package.grid) <= HOVER_PATCHES else [],
             histograms=histograms(maps, floors),
             lossy=int(lossy_patches(maps).sum()),
@@ -115,7 +121,10 @@ def render_report(
             tried=tried,
             baselines=rows,
             this_package=THIS_PACKAGE,
-            restored=bool(np.isin(maps.decision["rung"], sorted(RESTORED_RUNGS)).any()),
+            made=MadeWith.of(package.info.attributes),
+            trained_on=TRAINED_ON,
+            restorers=Counter(restorers.values()).most_common(),
+            shown=restored_patches(package, restoration, source, restorers) if source else [],
             provenance=_provenance(package),
         )
     )
@@ -124,6 +133,26 @@ def render_report(
 def _check_same_slide(package: PackageReader, source: SlideReader) -> None:
     if source.facts.source_sha256 != package.info.attributes["source"]["sha256"]:
         raise Conflict("this is not the slide that the package was made of")
+
+
+def short_names(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Names of the metrics that were measured of the package of these `inspect` facts."""
+    return {
+        metric: name
+        for metric, name in SHORT_NAMES.items()
+        if metric != "dice_second" or facts["second_judge"] is not None
+    }
+
+
+def _layers(package: PackageReader, rungs: set[str]) -> list[tuple[str, str, str, list[tuple[str, str]]]]:
+    """(title, what, picture, legend) of every map; the agent's only where one estimated something."""
+    maps, made = package.maps, []
+    for layer, (title, what) in LAYERS.items():
+        if layer == "p_compress" and not np.isfinite(maps.decision[layer]).any():
+            continue
+        items = [item for item in legend(layer) if layer != "rung" or item[0] in rungs]
+        made.append((title, what, png_uri(render_map(maps, layer)), items))
+    return made
 
 
 def _hovers(package: PackageReader) -> list[tuple[int, int, str]]:
