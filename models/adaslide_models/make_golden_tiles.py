@@ -49,7 +49,12 @@ def restored_tiles(weights: Weights, slide: SlideReader) -> list[PixelTile]:
     restorer = OnnxRestorer.of(weights)
     rung = Rung.X4 if restorer.scale == 4 else Rung.X2
     tiles = []
-    for region, quality, (row, column) in RESTORED:
+    for place, quality, at in RESTORED:
+        # As placed for x4. Of x2 half the region, so that the stored image is no larger.
+        width, height, row, column = (
+            number * restorer.scale // 4 for number in (place.width, place.height, *at)
+        )
+        region = Region(place.x, place.y, width, height)
         low = degraded(slide.read(region), RungSpec(rung, Codec.AVIF, restorer.scale, quality))
         (restored,) = restorer.restore([low])
         tiles.append(PixelTile(low, restored[row : row + CROP, column : column + CROP], (row, column)))

@@ -25,6 +25,7 @@ from adaslide.ports.rungs import PatchSource
 PATCH = 256
 ARCHIVE = PROFILES["archive"]
 MPP = 0.499
+X4 = ARCHIVE.ladder[1]
 
 
 def planned(profile=ARCHIVE, mpp=MPP):
@@ -119,7 +120,7 @@ def restored(tissue):
     """A payload that the enhancer restores, its codec, and its pixels."""
     digest = weights_pinned(ARCHIVE.restorers[0]).digest
     codec = codec_runtime.rung_codecs((digest,))[Rung.X4]
-    _, by_net = codec.alternatives(codec.encode(tissue.source, ARCHIVE.ladder[2]))
+    _, by_net = codec.alternatives(codec.encode(tissue.source, X4))
     assert Envelope.unpack(by_net).params.restorer is RestorerKind.WEIGHTS
     return by_net, codec, codec_runtime.decode_payload(by_net, PATCH)
 
@@ -129,21 +130,21 @@ def test_a_net_is_proved_by_what_it_is_given(restored):
     low = codec.before_net(payload, PATCH)
     assert low.shape == (PATCH // 4, PATCH // 4, 3)
     assert payload_crc32c(codec, payload, PATCH) == crc32c(low) != crc32c(pixels)
-    bicubic = codec.encode(PatchSource(pixels, PATCH, PATCH), ARCHIVE.ladder[2])
+    bicubic = codec.encode(PatchSource(pixels, PATCH, PATCH), X4)
     assert codec.before_net(bicubic, PATCH) is None
     assert payload_crc32c(codec, bicubic, PATCH) == crc32c(codec.decode(bicubic, PATCH))
 
 
 def test_the_enhancer_restores_better_than_bicubic(tissue, restored):
     _, codec, pixels = restored
-    bicubic = codec.decode(codec.encode(tissue.source, ARCHIVE.ladder[2]), PATCH)
+    bicubic = codec.decode(codec.encode(tissue.source, X4), PATCH)
     original = tissue.source.pixels.astype(float)
     assert np.square(pixels - original).mean() < 0.9 * np.square(bicubic - original).mean()
 
 
 def test_decoding_knows_every_installed_restorer_and_encoding_those_of_the_profile(tissue):
     plain = wiring.patch_encoder(planned(profile_named("archive@1"))).codecs[Rung.X4]
-    payload = plain.encode(tissue.source, ARCHIVE.ladder[2])
+    payload = plain.encode(tissue.source, X4)
     assert plain.alternatives(payload) == [payload]
     assert set(plain.restorers) == set(wiring.patch_encoder(planned()).codecs[Rung.X4].restorers)
 

@@ -1,7 +1,9 @@
-"""The recipe of the released x4 enhancer."""
+"""The recipes of the released enhancers."""
 
+from dataclasses import replace
 from pathlib import Path
 
+from adaslide.domain.errors import InputError
 from adaslide_models.data.patches import Variety
 from adaslide_models.train.fie_compact import FieCompact
 
@@ -19,19 +21,24 @@ SHARE = {"brca_m2c": 5.0, "ocdc": 1.2, "osteosarcoma": 1.4, "brecahad": 2.0, "br
 """Weights among the crops: the 20x scanner counts most, the 10x one (1 micrometre, JPEG 75) less."""
 
 
-def fie_compact(data: Path, split: Path, val: Path, out: Path) -> FieCompact:
-    """48 features x 12 convolutions, 24 minutes on one thread of a server CPU.
+def fie_compact(data: Path, split: Path, val: Path, out: Path, scale: int = 4) -> FieCompact:
+    """x4: 48 features x 12 convolutions, 24 minutes on one idle thread of a server CPU; x2: 32 x 8, 11.
 
-    The qualities are those of the profiles' ladder, and no others: capacity is small.
+    The qualities are those of the profiles' ladder, and no others: capacity is small. Raises `InputError`
+    for another scale.
     """
-    return FieCompact(
-        data,
-        split,
-        val,
-        out,
-        crops=5000,
-        qualities=(30, 45, 60),
-        shrink=SHRINK,
-        share=SHARE,
-        variety=Variety(),
-    )
+    run = FieCompact(data, split, val, out, shrink=SHRINK, share=SHARE, variety=Variety())
+    if scale == 4:
+        return replace(run, crops=5000, qualities=(30, 45, 60))
+    if scale == 2:
+        return replace(
+            run,
+            scale=2,
+            features=32,
+            convolutions=8,
+            crops=3000,
+            crop=48,
+            qualities=(20, 30, 40, 50),
+            budget_minutes=11.0,
+        )
+    raise InputError(f"enhancers restore by 2 or 4, not by {scale}")

@@ -268,12 +268,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     for name in ("data", "split", "val", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--budget", type=float, default=24.0, help="minutes")
+    parser.add_argument("--scale", type=int, default=4)
+    parser.add_argument("--budget", type=float, help="minutes, instead of the recipe's own")
     parser.add_argument("--resume", type=Path)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(sys.argv[1:])
-    config = fie_compact(given.data, given.split, given.val, given.out)
-    train(replace(config, budget_minutes=given.budget, resume=given.resume, seed=given.seed))
+    config = fie_compact(given.data, given.split, given.val, given.out, given.scale)
+    minutes = given.budget or config.budget_minutes
+    train(replace(config, budget_minutes=minutes, resume=given.resume, seed=given.seed))
 
 
 if __name__ == "__main__":

@@ -49,17 +49,19 @@ def train_fie_compact(
     split: Split,
     val: Annotated[Path, typer.Option("--val", help="The list that chooses the checkpoint.")],
     out: Annotated[Path, typer.Option("--out", help="The folder for weights, log and checkpoints.")],
-    budget: Budget = 24.0,
+    scale: Annotated[int, typer.Option("--scale", help="4 or 2.")] = 4,
+    budget: Annotated[float | None, typer.Option("--budget", help="Minutes, not the recipe's own.")] = None,
     resume: Resume = None,
     seed: Annotated[int, typer.Option("--seed")] = 0,
     overrides: Overrides = None,
 ) -> None:
-    """The x4 enhancer: bicubic plus a learned residual."""
+    """An enhancer: bicubic plus a learned residual."""
     with _extra("train", TRAIN_MODULES):
         from adaslide_models.recipes.fie_compact import fie_compact
         from adaslide_models.recipes.overrides import overridden
         from adaslide_models.train.fie_compact import train
-    config = replace(fie_compact(data, split, val, out), budget_minutes=budget, resume=resume, seed=seed)
+    recipe = fie_compact(data, split, val, out, scale)
+    config = replace(recipe, budget_minutes=budget or recipe.budget_minutes, resume=resume, seed=seed)
     train(overridden(config, overrides or []))
 
 

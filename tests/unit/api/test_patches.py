@@ -52,7 +52,7 @@ def test_a_patch_tells_its_restorer(package, by_net):
     maps = package.reader.maps
     assert (facts.restorer, facts.provenance) == (NET, "restored")
     assert facts.measurements == maps.decision["measurements"][by_net.row, by_net.col] > 1
-    assert facts.p_compress is None
+    assert 0 < facts.p_compress < 1
     assert facts.quality["dice_second"] is None
     assert facts.quality["dice_window_min"] == pytest.approx(
         maps.quality["dice_window_min"][by_net.row, by_net.col], abs=1e-4
@@ -95,7 +95,7 @@ def test_what_was_not_restored_has_no_restorer(archive_package):
 def test_layers_are_those_that_were_measured(package, archive_package):
     assert "dice_second" in known_layers(opened(archive_package[0]), FIDELITY_LAYERS)
     assert "dice_second" not in known_layers(package, FIDELITY_LAYERS)
-    assert list(known_layers(package, DECISION_LAYERS)) == ["rung"]
+    assert list(known_layers(package, DECISION_LAYERS)) == ["rung", "p_compress"]
     decision = package.reader.maps.decision
     decision["p_compress"] = np.full_like(decision["p_compress"], 0.5)
     assert list(known_layers(package, DECISION_LAYERS)) == ["rung", "p_compress"]

@@ -81,7 +81,7 @@ def test_lambda_is_the_papers_alone():
 
 def test_archive_ladder_is_as_the_format_promises():
     ladder = PROFILES["archive"].ladder
-    assert {spec.rung for spec in ladder} == {Rung.X4, Rung.FINE}
+    assert {spec.rung for spec in ladder} == {Rung.X4, Rung.X2, Rung.FINE}
     assert max(spec.quality for spec in ladder if spec.rung is Rung.FINE) <= 60
     assert {spec.codec for spec in ladder} == {Codec.AVIF}
 

@@ -20,9 +20,14 @@ def package(restored_package):
 
 def test_judges_and_restorers_are_told_apart(package):
     made = MadeWith.of(package.info.attributes)
-    assert (made.profile, made.judge, made.second_judge, made.agent) == (PAPER.id, PAPER.judge, None, None)
+    assert (made.profile, made.judge, made.second_judge, made.agent) == (
+        PAPER.id,
+        PAPER.judge,
+        None,
+        PAPER.agent,
+    )
     assert made.restorers == PAPER.restorers
-    assert made.nets == {PAPER.judge, *PAPER.restorers}
+    assert made.nets == {PAPER.judge, PAPER.agent, *PAPER.restorers}
 
 
 def test_the_first_packages_name_a_judge_alone():
