@@ -11,7 +11,7 @@ OTSU = "otsu-haematoxylin@1"
 NUCLEI_UNET = "nuclei-unet@8211c0dae8b6"
 FIE_X4 = "fie-compact-x4@b95f95d10540"
 FIE_X2 = "fie-compact-x2@7e7aa466f203"
-CDA = "cda-resnet18@0d34bc8d1255"
+CDA = "cda-resnet18@517f21440207"
 """Weights, pinned: their name and the first twelve digits of their ONNX file's sha256. Other weights
 of the same name would be another promise, and need another version of the profile."""
 
