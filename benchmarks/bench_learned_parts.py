@@ -45,13 +45,11 @@ def below_floors(package: PackageReader, executor: Executor) -> int:
     return sum(not PRESENT.floors.held_by(result.fidelity) for result in found)
 
 
-def row(name: str, profile: Profile, folder: Path, executor: Executor) -> dict[str, Any]:
-    """One variant's numbers."""
-    path = folder / "sample.zarr"
+def row(name: str, profile: Profile, path: Path, executor: Executor) -> dict[str, Any]:
+    """One variant's numbers; its package is written to ``path``."""
     totals = library.compress(results_file.SAMPLE, path, profile=profile)
     package = library.open_package(path)
     payloads = package.payloads(list(package.grid.patches_of(next(iter(package.grid.shards())))))
-    path.rename(folder / f"{len(list(folder.iterdir()))}.done")
     return {
         "name": name,
         "package_bytes": totals["package_bytes"],
@@ -67,7 +65,10 @@ def row(name: str, profile: Profile, folder: Path, executor: Executor) -> dict[s
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder, wiring.patch_executor() as executor:
-        rows = [row(name, profile, Path(folder), executor) for name, profile in variants().items()]
+        rows = [
+            row(name, profile, Path(folder) / f"{number}.zarr", executor)
+            for number, (name, profile) in enumerate(variants().items())
+        ]
     floors = PRESENT.floors.as_dict()
     results_file.write("learned_parts", {"slide": results_file.SAMPLE.name, "floors": floors, "rows": rows})
 
