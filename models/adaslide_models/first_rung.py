@@ -4,6 +4,7 @@
 floor. Needs no torch.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from adaslide.adapters.inference.weights import weights_pinned
 from adaslide.domain.profile import Profile
 
 BINS = 5
@@ -34,10 +36,10 @@ class FirstRung:
 
 
 def costs_of(profile: Profile) -> tuple[int, ...]:
-    """Measurements that trying each rung takes: a restored one is tried under every restorer of its scale,
-    all of which are taken to fit, and bicubic."""
-    restored = 1 + len(profile.restorers)
-    return tuple(restored if spec.scale > 1 else 1 for spec in profile.ladder)
+    """Measurements that trying each rung takes: a restored one is tried under bicubic and every restorer of
+    its scale. Raises `WeightsMissing`."""
+    scales = Counter(weights_pinned(pin).table["scale"] for pin in profile.restorers)
+    return tuple(1 + scales[spec.scale] for spec in profile.ladder)
 
 
 def measurements(start: int, place: int, costs: Sequence[int]) -> int:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import openslide
@@ -17,8 +18,11 @@ from adaslide.adapters.rungs.exact import ExactRung
 from adaslide.domain.errors import Conflict
 from adaslide.domain.geometry import PatchIndex, ShardIndex
 from adaslide.domain.profile import PROFILES
-from adaslide.domain.rung import Codec
+from adaslide.domain.rung import Codec, RestorerKind
+from adaslide.package.envelope import Envelope
 from adaslide.package.layout import shard_key
+from adaslide.pipeline.check_patch import is_by_net
+from adaslide.ports.rungs import PatchSource
 
 TILE_BYTES = 1_275_934
 
@@ -79,6 +83,28 @@ def test_archive_needs_no_more_bytes_than_uniform_avif(archive_package, sample_p
             assert archive_package[1]["package_bytes"] <= total
             return
     pytest.fail("no uniform setting of the grid holds the floors")
+
+
+def test_the_restorer_that_was_chosen_is_never_worse_in_dice_than_bicubic(archive_package, sample_pixels):
+    package = library.open_package(archive_package[0])
+    checker = wiring.package_checker(package)
+    indices = list(package.grid.patches_of(ShardIndex(0, 0)))
+    by_net = 0
+    for index, payload in zip(indices, package.payloads(indices), strict=True):
+        if payload is None or not is_by_net(payload):
+            continue
+        by_net += 1
+        envelope = Envelope.unpack(payload)
+        plain = replace(envelope.params, restorer=RestorerKind.BICUBIC, restorer_digest=b"")
+        region = package.grid.region(index)
+        pixels = np.ascontiguousarray(sample_pixels[region.y : region.bottom, region.x : region.right])
+        source = PatchSource(pixels, region.width, region.height)
+        chosen, bicubic = (
+            checker.remeasure(each, source).fidelity.dice
+            for each in (payload, replace(envelope, params=plain).pack())
+        )
+        assert chosen >= bicubic
+    assert by_net > 0
 
 
 def test_exact_is_smaller_and_gives_every_tile_back(exact_package, sample_slide):

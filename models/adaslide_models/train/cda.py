@@ -24,7 +24,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from adaslide.adapters.agents.cda import mirrored, thumbnail_planes
+from adaslide.adapters.agents.cda import mirrored, place_at, thumbnail_planes
 from adaslide.domain.errors import InputError
 from adaslide.domain.pixels import Pixels
 from adaslide.domain.profile import PAPER_TAU, profile_named
@@ -310,7 +310,7 @@ def first_rung(probability: npt.NDArray[np.float64], table: RewardsTable) -> dic
     places = table.places[known]
     chosen = calibrated(probability[known], places, costs)
     parts = np.searchsorted(chosen.thresholds, probability[known], side="right")
-    starts = [round(chosen.shares[part] * len(costs)) for part in parts]
+    starts = [place_at(chosen.shares[part], len(costs)) for part in parts]
     spent = [measurements(start, int(place), costs) for start, place in zip(starts, places, strict=True)]
     middle = [measurements(len(costs) // 2, int(place), costs) for place in places]
     return {

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("onnxruntime")
 
-from adaslide.adapters.agents.cda import CdaAgent, thumbnail_planes
+from adaslide.adapters.agents.cda import CdaAgent, place_at, thumbnail_planes
 from adaslide.adapters.inference.weights import Weights, weights_named
 from adaslide.domain.errors import ModelError
 from adaslide.domain.pixels import shrink
@@ -114,7 +114,8 @@ def test_other_ladders_start_where_calibrated(weights):
     greys = 60, 128, 240
     ladder = len(ARCHIVE.ladder)
     places = [place for place, _ in agent.propose([flat(grey) for grey in greys], ARCHIVE)]
-    assert places == [round(0.75 * ladder), ladder // 2, 0]
+    assert places == [place_at(0.75, ladder), ladder // 2, 0]
+    assert place_at(0.75, 12) == 9
     half = replace(ARCHIVE, ladder=ARCHIVE.ladder[:5])
     assert [place for place, _ in agent.propose([flat(grey) for grey in greys], half)] == [4, 3, 0]
 

@@ -65,8 +65,12 @@ class CdaAgent:
         ladder = profile.ladder
         if tuple(spec.rung for spec in ladder) == PAPER_LADDER:
             return 0 if probability >= 0.5 else 1
-        share = self.shares[bisect_right(self.thresholds, probability)]
-        return max(0, min(floor(share * len(ladder) + 0.5), len(ladder) - 1))
+        return place_at(self.shares[bisect_right(self.thresholds, probability)], len(ladder))
+
+
+def place_at(share: float, length: int) -> int:
+    """The rung of a ladder of ``length`` that stands at ``share`` of it; the nearest where none does."""
+    return max(0, min(floor(share * length + 0.5), length - 1))
 
 
 def thumbnail_planes(thumbnail: Pixels) -> Floats:
