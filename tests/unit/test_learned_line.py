@@ -202,3 +202,19 @@ def test_under_the_papers_profile_a_compress_below_tau_is_demoted(tissue):
     outcome = replace(encoder, agent=Says(0)).encode(tissue).outcome
     assert outcome.rung is not Rung.PAPER_COMPRESS
     assert outcome.flags == PatchFlag.DEMOTED
+
+
+@pytest.mark.parametrize("weights", installed().values(), ids=lambda weights: weights.name)
+def test_the_card_of_a_weight_names_its_files(weights):
+    card = (weights.path.parent / weights.table["card"]).read_text()
+    assert weights.digest.hex() in card
+    assert weights.table["safetensors_sha256"] in card
+
+
+def test_of_two_copies_of_a_net_the_first_runs(tmp_path, monkeypatch):
+    net = weights_pinned(ARCHIVE.restorers[0])
+    for name in (net.path.name, "manifest.toml"):
+        (tmp_path / name).write_bytes((net.path.parent / name).read_bytes())
+    monkeypatch.setenv("ADASLIDE_WEIGHTS", str(tmp_path))
+    restorer = codec_runtime.rung_codecs.__wrapped__()[Rung.X4].restorers[4, net.digest]
+    assert restorer.model.path.parent == weights_pinned(ARCHIVE.restorers[0]).path.parent == tmp_path

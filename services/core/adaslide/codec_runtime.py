@@ -46,7 +46,8 @@ def _restorers() -> "dict[tuple[int, bytes], Restorer]":
     from adaslide.adapters.rungs.restored import BICUBIC
 
     known: dict[tuple[int, bytes], Restorer] = {(scale, BICUBIC): BicubicRestorer(scale) for scale in (2, 4)}
-    for weights in released():
+    # Backwards, so that of two copies of one net the first runs, as with judges and agents.
+    for weights in reversed(released()):
         if weights.kind == "restorer":
             restorer = OnnxRestorer.of(weights)
             known[restorer.scale, restorer.digest] = restorer

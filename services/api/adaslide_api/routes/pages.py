@@ -123,8 +123,8 @@ def _note(rungs: list[dict[str, Any]], total: int) -> str:
     restored = patches[Provenance.RESTORED]
     if restored:
         return (
-            f"{restored} of {total} patches are restored: their finest detail is synthesised, "
-            "not measured by the scanner."
+            f"{restored} of {total} patches are restored: their finest detail is interpolated or "
+            "synthesised, not measured by the scanner."
         )
     if patches[Provenance.ORIGINAL] + patches[Provenance.LOSSLESS] == total:
         return "Every pixel is the scanner's own."

@@ -96,7 +96,6 @@ _PAPER_1 = Profile(
     Floors(dice=PAPER_TAU, margin=0.0),
 )
 VERSIONS: tuple[Profile, ...] = (
-    Profile("exact", 1, (), Floors(), allow_background=False),
     _ARCHIVE_1,
     replace(
         _ARCHIVE_1,
@@ -115,6 +114,7 @@ VERSIONS: tuple[Profile, ...] = (
         restorers=(FIE_X4, FIE_X2),
         agent=CDA,
     ),
+    Profile("exact", 1, (), Floors(), allow_background=False),
     _PAPER_1,
     replace(_PAPER_1, version=2, judge=NUCLEI_UNET, restorers=(FIE_X4,), agent=CDA, promotes=False),
 )
