@@ -60,7 +60,7 @@ up:  ## Build the image and start the service with Docker Compose
 docs: $(DEV)  ## Build the documentation into site/, strictly
 	$(BIN)/mkdocs build --strict
 
-lock: $(BIN)/python  ## Resolve pyproject.toml anew into the lock files
+lock: $(BIN)/python  ## Bring the lock files to pyproject.toml (UPGRADE=--upgrade: to the newest releases)
 	printf '%s\n' $(BUILD) | $(BIN)/uv pip compile --quiet $(LOCK_OPTIONS) --extra api --extra worker \
 		pyproject.toml - -o requirements.lock
 	printf '%s\n' $(BUILD) | $(BIN)/uv pip compile --quiet $(LOCK_OPTIONS) --extra api --extra worker --extra dev \
@@ -69,7 +69,7 @@ lock: $(BIN)/python  ## Resolve pyproject.toml anew into the lock files
 # The build backend (as in pyproject) is locked too: an install fetches nothing unpinned.
 BUILD := 'hatchling>=1.27' 'editables>=0.5'
 # One lock for every platform and Python; no index or host is written into it.
-LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --upgrade \
+LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes $(UPGRADE) \
 	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock"
 
 $(BIN)/python:

@@ -11,6 +11,16 @@ def charbonnier(prediction: torch.Tensor, target: torch.Tensor, epsilon: float) 
     return torch.sqrt((prediction - target).square() + epsilon**2).mean() - epsilon
 
 
+def log_error(prediction: torch.Tensor, target: torch.Tensor, epsilon: float) -> torch.Tensor:
+    """Mean over the batch of ln(mean squared error + epsilon²): PSNR, up to sign and scale.
+
+    Every image counts alike, however hard it is; ``epsilon``, in the unit of the values, keeps those
+    that are nearly flat from counting for all. Both (B, ...), B at least 1.
+    """
+    errors = (prediction - target).square().flatten(1).mean(1)
+    return torch.log(errors + epsilon**2).mean()
+
+
 def counted_bce_dice(
     logits: torch.Tensor, target: torch.Tensor, weight: torch.Tensor, dice_share: float, smooth: float
 ) -> torch.Tensor:

@@ -16,24 +16,26 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from safetensors.torch import load_file
 from torch import nn
 
 from adaslide.adapters.restorers.bicubic import BicubicRestorer
 from adaslide_models import weights
 from adaslide_models.data.patches import NONE, Pairs, PairSettings, PixelBatch, Variety, make_pairs
 from adaslide_models.data.sources import list_digest, read_split
-from adaslide_models.losses import charbonnier
+from adaslide_models.losses import charbonnier, log_error
 from adaslide_models.nets.compact import Compact
 from adaslide_models.train import checkpoints
 
 LOG_EVERY = 50
 CHECKPOINT_SECONDS = 60.0
+LOSSES = {"charbonnier": charbonnier, "log_error": log_error}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,8 @@ class FieCompact:
     steps: int | None = None
     """Ends the run instead of the budget: for runs that must repeat exactly."""
     resume: Path | None = None
+    start: Path | None = None
+    """Weights (.safetensors) of the same net that the run begins with, instead of bicubic."""
     seed: int = 0
     threads: int = 1
     bf16: bool = True
@@ -77,8 +81,10 @@ class FieCompact:
     """Share of the learning rate that is left at the end of the cosine."""
     warmup: int = 100
     ema: float = 0.999
+    loss: Literal["charbonnier", "log_error"] = "charbonnier"
+    """Charbonnier finds its way from bicubic; the logarithm of the squared error then goes for PSNR."""
     epsilon: float = 0.02
-    """Of the Charbonnier loss, in units of full scale."""
+    """Of the loss, in units of full scale."""
 
     @property
     def name(self) -> str:
@@ -100,6 +106,8 @@ class Run:
         self.config = config
         self.random = np.random.default_rng(config.seed)
         self.net, self.mean = (Compact(config.features, config.convolutions, config.scale) for _ in range(2))
+        if config.start is not None:
+            self.net.load_state_dict(load_file(config.start))
         self.mean.load_state_dict(self.net.state_dict())
         self.mean.requires_grad_(requires_grad=False)
         self.best: dict[str, torch.Tensor] = _copied(self.mean)
@@ -114,7 +122,7 @@ class Run:
         low, base, high = (_tensor(x) for x in pairs.batch(config.batch, config.crop, self.random))
         with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
             residual = self.net(low.contiguous(memory_format=torch.channels_last))
-        loss = charbonnier(base + residual.float(), high, config.epsilon)
+        loss = LOSSES[config.loss](base + residual.float(), high, config.epsilon)
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()

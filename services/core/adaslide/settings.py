@@ -7,9 +7,17 @@ is not a setting refuses to start, because a misspelt limit is a limit that is n
 import ipaddress
 import os
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from adaslide.domain.errors import InputError
@@ -69,34 +77,85 @@ class Compression(_Group):
     """Processes that encode patches; None lets the machine decide."""
     attempts: int = Field(5, ge=1)
     """Tries of a shard or a job before a passing error becomes final."""
+    lease_s: float = Field(60.0, gt=0)
+    """Seconds after which the work of a worker that no longer renews its lease is another's."""
+    beat_s: float = Field(0.5, gt=0)
+    """Seconds between two renewals: how often progress is written and a cancellation looked for."""
+    reconcile_s: float = Field(2.0, gt=0)
+    """Seconds between two looks for work that no message speaks of."""
+    unfinished_jobs: int = Field(10_000, ge=1)
+    """Unfinished jobs of all tenants; the next is answered 503 with Retry-After."""
+    unfinished_jobs_per_tenant: int = Field(1_000, ge=1)
 
 
 class DatabaseSettings(_Group):
     """Where state lives."""
 
     url: str | None = None
-    """A SQLAlchemy URL; None is ``adaslide.sqlite`` in the data folder. This version knows SQLite."""
+    """A SQLAlchemy URL, ``sqlite:`` or ``postgresql+psycopg:``; None is ``adaslide.sqlite`` in the data folder."""
+    migrate: bool = True
+    """Brings the database to this version's shape at start. In a cluster `adaslide migrate` does, once."""
+    pool: int = Field(8, ge=1)
+    """Connections that a process keeps."""
 
     @field_validator("url")
     @classmethod
     def _known(cls, url: str | None) -> str | None:
-        if url is not None and not url.startswith("sqlite:"):
-            raise ValueError("this version keeps its state in SQLite: a URL starts with sqlite:")
+        if url is not None and not url.startswith(("sqlite:", "postgresql+psycopg:")):
+            raise ValueError("a database is sqlite:... or postgresql+psycopg:...")
         return url
 
 
 class Broker(_Group):
-    """Who wakes the worker."""
+    """Who wakes the workers."""
 
     url: str = "memory://"
-    """``memory://`` is the worker inside the service's own process. This version knows no other."""
+    """``memory://`` is the worker inside the service's own process; ``redis://`` (or ``rediss://``) workers
+    in processes of their own."""
     queue: str = "adaslide"
+    """What the queues' names begin with."""
+
+    @property
+    def embedded(self) -> bool:
+        return self.url == "memory://"
 
     @field_validator("url")
     @classmethod
     def _known(cls, url: str) -> str:
-        if url != "memory://":
-            raise ValueError("this version runs its worker in the service's process: only memory:// is known")
+        if url != "memory://" and not url.startswith(("redis://", "rediss://")):
+            raise ValueError("a broker is memory://, redis://... or rediss://...")
+        return url
+
+
+class Store(_Group):
+    """Where slides and packages lie."""
+
+    url: str | None = None
+    """``s3://BUCKET/PREFIX``; None is the data folder."""
+    endpoint: str | None = None
+    """Of the S3 server; None is the provider's own."""
+    region: str = "us-east-1"
+    access_key: SecretStr | None = None
+    secret_key: SecretStr | None = None
+    """Without keys boto3 looks where it always does (environment, files, the machine's role)."""
+    encryption: Literal["AES256", "aws:kms"] | None = None
+    """Asked for with every object that is written."""
+    kms_key: SecretStr | None = None
+    cache_bytes: int = Field(64 * 2**30, ge=0)
+    """Disk that a worker may use for slides it fetched."""
+    read_buckets: Annotated[tuple[str, ...], NoDecode] = ()
+    """``BUCKET`` or ``BUCKET/PREFIX`` whose slides may be registered by an ``s3://`` URI, comma-separated."""
+
+    @field_validator("read_buckets", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(filter(None, value.split(","))) if isinstance(value, str) else value
+
+    @field_validator("url")
+    @classmethod
+    def _known(cls, url: str | None) -> str | None:
+        if url is not None and not (url.startswith("s3://") and url.removeprefix("s3://").strip("/")):
+            raise ValueError("a store is s3://BUCKET or s3://BUCKET/PREFIX")
         return url
 
 
@@ -118,6 +177,7 @@ class Settings(BaseSettings):
     compression: Compression = Compression()
     database: DatabaseSettings = DatabaseSettings()
     broker: Broker = Broker()
+    store: Store = Store()
 
     @field_validator("allowed_roots", mode="before")
     @classmethod

@@ -41,8 +41,8 @@ def test_what_is_given_wins_over_the_environment(monkeypatch):
         ("adaslide_data_dri", "/x"),
         ("ADASLIDE_SERVING__PORT", "many"),
         ("ADASLIDE_COMPRESSION__WORKERS", "0"),
-        ("ADASLIDE_BROKER__URL", "redis://x"),
-        ("ADASLIDE_DATABASE__URL", "postgresql://x"),
+        ("ADASLIDE_BROKER__URL", "amqp://x"),
+        ("ADASLIDE_DATABASE__URL", "mysql://x"),
     ],
 )
 def test_misspelt_names_and_bad_values_refuse_to_start(monkeypatch, name, value):
