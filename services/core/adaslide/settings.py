@@ -92,7 +92,7 @@ class DatabaseSettings(_Group):
     """Where state lives."""
 
     url: str | None = None
-    """A SQLAlchemy URL, ``sqlite:`` or ``postgresql+psycopg:``; None is ``adaslide.sqlite`` in the data folder."""
+    """A SQLAlchemy URL, ``sqlite:`` or ``postgresql+psycopg:``; None is a file in the data folder."""
     migrate: bool = True
     """Brings the database to this version's shape at start. In a cluster `adaslide migrate` does, once."""
     pool: int = Field(8, ge=1)

@@ -24,7 +24,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Whoever a request comes from. ``id`` is opaque (a key's id, a token's subject digest): it may stand in logs.
+    """Whoever a request comes from. ``id`` is opaque (of a key, a digest of a subject): it may be logged.
 
     ``tenant`` bounds everything: what belongs to another tenant does not exist.
     """
