@@ -39,8 +39,8 @@ def build_services(backend: Backend) -> Services:
     return Services(
         settings=settings,
         backend=backend,
-        registrar=Registrar(settings, database, workspace),
-        submitter=Submitter(database),
+        registrar=Registrar(settings, database, workspace.slides),
+        submitter=Submitter(database, settings.compression),
         packages=OpenPackages(database, workspace, limits.open_packages, threads),
         tiles=TileCache(limits.tile_cache_bytes),
         lookup=Gate(LOOKING_UP, WAITING_LOOKUPS),
