@@ -67,6 +67,10 @@ class RepositoryContract:
     """The promises."""
 
     @pytest.fixture
+    def queue(self):
+        return KeepingQueue()
+
+    @pytest.fixture
     def slide(self, database):
         slide = slide_record("case 7")
         with database.write() as unit:
@@ -305,20 +309,28 @@ class RepositoryContract:
         database.ping()
 
 
+def opened(url, queue):
+    engine = create_engine(url)
+    upgrade(engine)
+    database = SqlDatabase(engine, queue)
+    yield database
+    database.close()
+
+
 class TestSqlite(RepositoryContract):
     """The embedded database."""
 
     @pytest.fixture
-    def queue(self):
-        return KeepingQueue()
+    def database(self, tmp_path, queue):
+        yield from opened(f"sqlite:///{tmp_path / 'state.sqlite'}", queue)
+
+
+class TestPostgres(RepositoryContract):
+    """The cluster's database."""
 
     @pytest.fixture
-    def database(self, tmp_path, queue):
-        engine = create_engine(f"sqlite:///{tmp_path / 'state.sqlite'}")
-        upgrade(engine)
-        database = SqlDatabase(engine, queue)
-        yield database
-        database.close()
+    def database(self, postgres, queue):
+        yield from opened(postgres.fresh_database(), queue)
 
 
 def test_ids_are_opaque_unique_and_sort_by_time():

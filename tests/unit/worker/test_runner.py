@@ -78,7 +78,7 @@ class ScriptedCompute:
 class Bench:
     """A runner whose messages run when told to; the clocks of leases and retries are turned by `run`."""
 
-    def __init__(self, root):
+    def __init__(self, root, beat_s=0.01):
         self.waiting_messages = deque()
         self.root = root
         self.compute = ScriptedCompute()
@@ -87,7 +87,7 @@ class Bench:
         engine = create_engine(f"sqlite:///{root / 'state.sqlite'}")
         upgrade(engine)
         self.database = SqlDatabase(engine, self)
-        rules = Compression(attempts=3, beat_s=0.01, reconcile_s=0.01, lease_s=5)
+        rules = Compression(attempts=3, beat_s=beat_s, reconcile_s=0.01, lease_s=5)
         self.runner = JobRunner(self.database, self.workspace, self.compute, rules, "bench")
         self.reconciler = Reconciler(self.database, self, self.workspace, rules, "bench")
         slide = SlideRecord(new_id(), None, "/slides/a.svs", False, {}, "0" * 64, datetime.now(UTC))
@@ -157,6 +157,14 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path):
     bench = Bench(tmp_path)
+    yield bench
+    bench.database.close()
+
+
+@pytest.fixture
+def sleepy(tmp_path):
+    """A bench whose worker never renews a lease: to the others it seems dead."""
+    bench = Bench(tmp_path, beat_s=3600)
     yield bench
     bench.database.close()
 
@@ -277,43 +285,43 @@ def test_what_a_dead_worker_held_passes_on_with_its_lease(bench):
         assert unit.jobs.get(bench.id).done == 60
 
 
-def test_a_worker_that_lost_its_lease_changes_nothing(bench):
+def test_a_worker_that_lost_its_lease_changes_nothing(sleepy):
     """It sleeps through its lease in mid-shard; another one does the shard; then it wakes up."""
 
     def sleep_through():
-        bench.compute.during_shard = lambda: None
-        bench.later()
-        while bench.waiting_messages:
-            bench.step()
+        sleepy.compute.during_shard = lambda: None
+        sleepy.later()
+        while sleepy.waiting_messages:
+            sleepy.step()
 
-    bench.step()
-    bench.compute.during_shard = sleep_through
-    done = bench.run()
+    sleepy.step()
+    sleepy.compute.during_shard = sleep_through
+    done = sleepy.run()
     assert (done.state, done.done, done.total) == (JobState.SUCCEEDED, 60, 60)
-    assert bench.compute.ran.count("finalize") == 1
+    assert sleepy.compute.ran.count("finalize") == 1
 
 
-def test_two_finalizers_publish_once(bench):
+def test_two_finalizers_publish_once(sleepy):
     """The first one sleeps through its lease: the second one's package is the one that is seen."""
-    original = bench.compute.finalize
+    original = sleepy.compute.finalize
 
     def sleep_through(*args, **kwargs):
-        bench.compute.finalize = original
-        bench.later()
-        while bench.waiting_messages:
-            bench.step()
-        assert bench.job.state is JobState.SUCCEEDED
+        sleepy.compute.finalize = original
+        sleepy.later()
+        while sleepy.waiting_messages:
+            sleepy.step()
+        assert sleepy.job.state is JobState.SUCCEEDED
         return original(*args, **kwargs)
 
-    bench.compute.finalize = sleep_through
-    job = bench.run()
-    with bench.database.read() as unit:
+    sleepy.compute.finalize = sleep_through
+    job = sleepy.run()
+    with sleepy.database.read() as unit:
         (package,) = unit.packages.of_slide(job.slide_id)
     assert package.location == f"{job.package_id}-2.zarr"
-    with bench.database.write() as unit:
+    with sleepy.database.write() as unit:
         unit.work.forget_leases()
-    bench.workspace.sweep(job, package.location)
-    assert [path.name for path in (bench.root / "packages").iterdir()] == [package.location]
+    sleepy.workspace.sweep(job, package.location)
+    assert [path.name for path in (sleepy.root / "packages").iterdir()] == [package.location]
 
 
 def test_what_is_left_behind_is_swept_and_nothing_else(bench):

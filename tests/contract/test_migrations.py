@@ -1,5 +1,7 @@
 """The scripts make exactly the tables that the code declares, keep what is there, and can be taken back."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import sqlalchemy as sa
 from alembic import command
@@ -102,3 +104,18 @@ class TestSqlite(MigrationContract):
         with engine.connect() as connection:
             assert connection.scalar(sa.text("PRAGMA journal_mode")) == "wal"
             assert connection.scalar(sa.text("PRAGMA foreign_keys")) == 1
+
+
+class TestPostgres(MigrationContract):
+    """The cluster's database."""
+
+    @pytest.fixture
+    def engine(self, postgres):
+        engine = create_engine(postgres.fresh_database())
+        yield engine
+        engine.dispose()
+
+    def test_many_processes_may_start_at_once(self, engine):
+        with ThreadPoolExecutor(4) as executor:
+            list(executor.map(lambda _: upgrade(engine), range(4)))
+        check_current(engine)
