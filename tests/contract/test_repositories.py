@@ -3,22 +3,19 @@
 import itertools
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from threading import Thread
 from time import sleep
 
 import pytest
 
 from adaslide.adapters.db.ids import is_id, new_id
-from adaslide.adapters.db.migrate import upgrade
-from adaslide.adapters.db.session import SqlDatabase, create_engine
 from adaslide.domain.errors import BrokerUnavailable, Conflict, NotFound
 from adaslide.domain.geometry import ShardIndex
 from adaslide.domain.job import TRANSITIONS, JobState
-from adaslide.ports.jobs import CompressRequest, JobRecord, PackageRecord, SlideRecord
 from adaslide.ports.queue import Message, Task
+from contract.records import REQUEST, job_record, opened, package_record, slide_record
 
-REQUEST = CompressRequest("archive", dice_floor=0.9)
 PATHS = {  # a legal way to each state
     JobState.QUEUED: [],
     JobState.RUNNING: [JobState.RUNNING],
@@ -41,26 +38,6 @@ class KeepingQueue:
         if self.down:
             raise BrokerUnavailable("down")
         self.sent.append(message)
-
-
-def slide_record(alias=None, **other):
-    now = datetime.now(UTC)
-    slide = SlideRecord(new_id(), alias, "source.svs", True, {"width": 9}, "0" * 64, now)
-    return replace(slide, **other)
-
-
-def job_record(slide, request=REQUEST, **other):
-    now = datetime.now(UTC)
-    job = JobRecord(
-        new_id(), slide.id, new_id(), request, JobState.QUEUED, 0, 0, 0, None, 0.0, 0, now, None, None,
-        tenant=slide.tenant,
-    )  # fmt: skip
-    return replace(job, **other)
-
-
-def package_record(job, slide):
-    now = datetime.now(UTC)
-    return PackageRecord(job.package_id, slide.id, job.id, job.request, {"ratio": 0.2}, now, f"{job.id}.zarr")
 
 
 class RepositoryContract:
@@ -307,14 +284,6 @@ class RepositoryContract:
 
     def test_it_answers(self, database):
         database.ping()
-
-
-def opened(url, queue):
-    engine = create_engine(url)
-    upgrade(engine)
-    database = SqlDatabase(engine, queue)
-    yield database
-    database.close()
 
 
 class TestSqlite(RepositoryContract):
