@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from adaslide.domain.errors import ModelError, Unavailable
-from adaslide.terminal import Json, print_json
+from adaslide.terminal import EXIT_INTEGRITY, Json, print_json
 
 train_app = typer.Typer(no_args_is_help=True, help="Train the learned parts (extra `train`).")
 evaluate_app = typer.Typer(no_args_is_help=True, help="Measure the learned parts on images of your own.")
@@ -29,6 +29,8 @@ Overrides = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of
 
 FIE_WEIGHTS = "fie-compact-x4"
 CDA_WEIGHTS = "cda-resnet18"
+WHOLE = "ok"
+"""The state of weights that are what their manifest says."""
 TRAIN_MODULES = ("torch", "safetensors", "onnx", "onnxscript")
 
 
@@ -174,22 +176,24 @@ def evaluate_cda(
 
 @weights_app.command("list")
 def list_weights(as_json: Json = False) -> None:
-    """The installed weights, each checked against its sha256."""
+    """The installed weights, each checked against its sha256; exit 4 when one is not what it should be."""
     from adaslide.adapters.inference.onnx import verified
     from adaslide.adapters.inference.weights import installed
 
     rows: dict[str, dict[str, Any]] = {}
     for name, weights in sorted(installed().items()):
         try:
-            size, state = len(verified(weights.path, weights.digest)), "ok"
+            size, state = len(verified(weights.path, weights.digest)), WHOLE
         except ModelError as error:
             size, state = 0, error.code
         facts = {"kind": weights.kind, "bytes": size, "sha256": weights.digest.hex(), "state": state}
         rows[name] = facts | {"licence": weights.table.get("licence"), "card": weights.table.get("card")}
     if as_json:
         print_json(rows)
-        return
-    table = Table("weights", "kind", "bytes", "sha256", "state")
-    for name, row in rows.items():
-        table.add_row(name, row["kind"], f"{row['bytes']:,}", row["sha256"][:12], row["state"])
-    Console().print(table)
+    else:
+        table = Table("weights", "kind", "bytes", "sha256", "state")
+        for name, row in rows.items():
+            table.add_row(name, row["kind"], f"{row['bytes']:,}", row["sha256"][:12], row["state"])
+        Console().print(table)
+    if any(row["state"] != WHOLE for row in rows.values()):
+        raise typer.Exit(EXIT_INTEGRITY)
