@@ -187,9 +187,12 @@ class JobRunner:
             self._workspace.remove_job(job)
 
     def _failed(self, again: Message, job_id: str, error: Exception) -> None:
-        # The text of an unexpected error may hold a path, which may name a patient: only its place is logged.
-        place = "".join(traceback.format_tb(error.__traceback__)[-3:])
-        logger.warning("job %s: %s\n%s", job_id, type(error).__name__, place)
+        if isinstance(error, AdaSlideError):
+            logger.warning("job %s: %s", job_id, error.code)
+        else:
+            # The text of such an error may hold a path, which may name a patient: only its place is logged.
+            place = "".join(traceback.format_tb(error.__traceback__)[-3:])
+            logger.warning("job %s: %s\n%s", job_id, type(error).__name__, place)
         try:
             self._retry_or_fail(again, job_id, error)
         except Exception as second:  # the database does not answer: ask again, it must one day
