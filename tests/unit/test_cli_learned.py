@@ -42,3 +42,25 @@ def test_a_file_that_is_not_what_its_manifest_names_is_a_fault_of_integrity(tmp_
     assert done.returncode == 4, done.stderr
     assert state in done.stdout
     assert "nuclei-unet" in done.stdout
+
+
+@pytest.mark.parametrize("net", ["segmenter", "fie-compact", "cda"])
+def test_training_tells_its_options_without_torch(net):
+    done = adaslide("train", net, "--help")
+    assert done.returncode == 0, done.stderr
+    for option in ("--data", "--split", "--val", "--out", "--budget", "--resume", "--seed", "--set"):
+        assert option in done.stdout
+
+
+def test_training_without_torch_names_the_extra(tmp_path):
+    paths = [f"{option}={tmp_path}" for option in ("--data", "--split", "--val", "--out")]
+    done = adaslide("train", "segmenter", *paths)
+    assert done.returncode == 5
+    assert "pip install 'adaslide[train]'" in done.stderr
+
+
+def test_a_fold_needs_the_number_of_folds(tmp_path):
+    paths = [f"{option}={tmp_path}" for option in ("--data", "--split", "--val", "--out")]
+    done = adaslide("train", "segmenter", *paths, "--fold", "1")
+    assert done.returncode == 2
+    assert "--folds and --fold come together" in done.stderr

@@ -23,6 +23,7 @@ weights_app = typer.Typer(no_args_is_help=True, help="The weights of the learned
 DataFolder = Annotated[Path, typer.Option("--data", help="The folder that splits are relative to.")]
 Split = Annotated[Path, typer.Option("--split", help="A list of images: tab-separated, path first.")]
 Splits = Annotated[list[Path], typer.Option("--split", help="A list of images; may be given again.")]
+Vals = Annotated[list[Path], typer.Option("--val", help="A list that chooses the checkpoint; may repeat.")]
 Budget = Annotated[float, typer.Option("--budget", help="Minutes of training.")]
 Resume = Annotated[Path | None, typer.Option("--resume", help="The folder of a run to go on with.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the recipe, JSON.")]
@@ -67,23 +68,39 @@ def train_fie_compact(
     train(overridden(config, overrides or []))
 
 
-@train_app.command(
-    "segmenter",
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-    add_help_option=False,
-)
-def train_segmenter(context: typer.Context) -> None:
-    """The nuclei judge; `adaslide train segmenter --help` lists its options."""
+@train_app.command("segmenter")
+def train_segmenter(
+    data: DataFolder,
+    split: Splits,
+    val: Vals,
+    out: Annotated[Path, typer.Option("--out", help="The folder for weights, log and checkpoints.")],
+    budget: Budget = 12.0,
+    steps: Annotated[int | None, typer.Option("--steps", help="Steps, instead of minutes: repeats.")] = None,
+    resume: Resume = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Not the recipe's own.")] = None,
+    threads: Annotated[int, typer.Option("--threads")] = 1,
+    folds: Annotated[int | None, typer.Option("--folds", help="Cross-validate: parts by patient.")] = None,
+    fold: Annotated[int | None, typer.Option("--fold", help="The part that is only scored, from 0.")] = None,
+    overrides: Overrides = None,
+) -> None:
+    """The nuclei judge: a U-Net."""
+    if (folds is None) != (fold is None):
+        raise typer.BadParameter("--folds and --fold come together")
     with _extra("train", TRAIN_MODULES):
-        from adaslide_models.train.segmenter import main
-    main(context.args)
+        from adaslide_models.recipes.overrides import overridden
+        from adaslide_models.recipes.segmenter import nuclei_unet
+        from adaslide_models.train.segmenter import Segmenter, train
+    recipe = nuclei_unet()
+    recipe = overridden(recipe if seed is None else replace(recipe, seed=seed), overrides or [])
+    part = None if fold is None or folds is None else (fold, folds)
+    train(Segmenter(recipe, data, tuple(split), tuple(val), out, budget, steps, resume, threads, part))
 
 
 @train_app.command("cda")
 def train_cda(
     data: DataFolder,
     split: Splits,
-    val: Annotated[list[Path], typer.Option("--val", help="A list that chooses the checkpoint; may repeat.")],
+    val: Vals,
     out: Annotated[Path, typer.Option("--out", help="The folder for tables, weights, log and checkpoints.")],
     budget: Budget = 10.0,
     resume: Resume = None,
