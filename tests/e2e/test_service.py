@@ -6,13 +6,13 @@ import signal
 import subprocess
 import sys
 import time
-from html import escape
 
 import httpx
 import numpy as np
 import pytest
 import simplejpeg
 import zarr
+from markupsafe import escape
 from PIL import Image
 
 from adaslide.addressing.deepzoom import DeepZoom
@@ -255,7 +255,7 @@ class TestManners:
 
     def test_the_viewer_says_what_the_package_was_made_with(self, client, archived):
         text = client.get("/viewer/sample").text
-        assert escape(AGENT_NOTE) in text
+        assert str(escape(AGENT_NOTE)) in text
         profile = PROFILES["archive"]
         for name in (profile.id, profile.judge, profile.second_judge, *profile.restorers, profile.agent):
             assert (name or "bicubic") in text

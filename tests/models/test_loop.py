@@ -73,15 +73,26 @@ def test_a_run_goes_on_from_where_it_was(tmp_path):
     assert stopped.saved == [7, 7]
 
 
-def test_a_run_ends_when_its_minutes_are_spent(tmp_path):
-    fit = Fit()
-    fit.progress.seconds = 59.9
-    given = fit.run(Schedule(1.0, validate_seconds=0.02, checkpoint_seconds=0.02), tmp_path)
-    assert given
-    assert fit.progress.seconds >= 60
-    assert len(fit.validated) > 2
-    assert len(fit.saved) > 2
-    assert fit.validated[-1] == fit.saved[-1] == fit.progress.step == len(given)
+def test_a_run_ends_when_its_minutes_are_spent(tmp_path, monkeypatch):
+    clock = [1000.0]
+    monkeypatch.setattr("adaslide_models.train.loop.time.monotonic", lambda: clock[0])
+
+    class Slow(Fit):
+        def step(self, done):
+            clock[0] += 4
+            return super().step(done)
+
+        def validate(self):
+            clock[0] += 2
+            return super().validate()
+
+    fit = Slow()
+    fit.progress.seconds = 10.0
+    given = fit.run(Schedule(1.0, validate_seconds=20, checkpoint_seconds=30), tmp_path)
+    assert len(given) == fit.progress.step == 12  # 10 + 12 * 4 + 2 of validation, and the last one
+    assert (fit.validated, fit.saved) == ([5, 10, 12], [7, 12])
+    assert fit.progress.seconds == 10 + 12 * 4 + 3 * 2
+    assert rows_of(tmp_path)[-1]["seconds"] == fit.progress.seconds
 
 
 def test_what_says_nothing_is_not_logged(tmp_path):
