@@ -13,6 +13,7 @@ from adaslide.domain.slide import MPP_RANGE
 from adaslide.ports.jobs import CompressRequest, Database, JobRecord, PackageRecord, SlideRecord, UnitOfWork
 from adaslide.ports.queue import Message, Task
 from adaslide.settings import Compression
+from adaslide.wiring import judge_named
 
 
 def _digest(text: str) -> str:
@@ -20,13 +21,20 @@ def _digest(text: str) -> str:
 
 
 def checked_request(slide: SlideRecord, request: CompressRequest) -> CompressRequest:
-    """The request with its profile's full name. Raises `ProfileInvalid`, `InputError`, `MissingMpp`."""
+    """The request with its profile's full name.
+
+    Raises `ProfileInvalid`, `MissingMpp`, `InputError` also for a scale that a judge of the profile does not
+    know, and `ModelError` for a judge that is not installed.
+    """
     low, high = MPP_RANGE
     if request.mpp is not None and not low <= request.mpp <= high:
         raise InputError(f"mpp is between {low} and {high} micrometres per pixel")
     if request.mpp is None and slide.facts["mpp"] is None:
         raise MissingMpp("the slide does not say its micrometres per pixel; supply mpp")
-    return CompressRequest(request.policy().id, request.lambda_, request.dice_floor, request.mpp)
+    policy = request.policy()
+    for judge in filter(None, (policy.judge, policy.second_judge)):
+        judge_named(judge, request.mpp or slide.facts["mpp"])
+    return CompressRequest(policy.id, request.lambda_, request.dice_floor, request.mpp)
 
 
 class Submitter:

@@ -26,7 +26,7 @@ from adaslide.domain.errors import (
 from adaslide.domain.geometry import Region
 from adaslide.domain.profile import PROFILES
 from adaslide.pipeline.made_with import BICUBIC
-from adaslide.terminal import Json, console, print_json
+from adaslide.terminal import EXIT_INPUT, EXIT_INTEGRITY, EXIT_UNAVAILABLE, Json, console, print_json
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(cli_learned.train_app, name="train")
@@ -39,7 +39,6 @@ PackagePath = Annotated[
     Path, typer.Argument(metavar="PKG.zarr", help="A package made by `adaslide compress`.")
 ]
 
-EXIT_USAGE, EXIT_INPUT, EXIT_INTEGRITY, EXIT_UNAVAILABLE = 2, 3, 4, 5
 _EXIT_CODES: tuple[tuple[type[AdaSlideError], int], ...] = (
     (InputError, EXIT_INPUT),
     (NotFound, EXIT_INPUT),

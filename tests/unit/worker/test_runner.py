@@ -199,6 +199,18 @@ def test_a_lasting_error_fails_the_job_and_leaves_nothing(bench, step, error, co
 
 
 @pytest.mark.parametrize(
+    ("error", "traced"), [(MissingMpp("supply mpp"), False), (ZeroDivisionError("/slides/Jane.svs"), True)]
+)
+def test_only_an_unexpected_error_is_logged_with_its_place(bench, caplog, error, traced):
+    bench.compute.errors["plan"].append(error)
+    bench.run()
+    (record,) = (record for record in caplog.records if record.name == "adaslide_worker.runner")
+    assert ("File " in record.getMessage()) is traced
+    assert ("missing-mpp" in record.getMessage()) is not traced
+    assert "Jane" not in caplog.text
+
+
+@pytest.mark.parametrize(
     ("step", "delays"), [("plan", [2.0, 4.0]), ("shard", [2.0, 2.0]), ("finalize", [2.0, 4.0])]
 )
 def test_a_passing_error_is_tried_again_later(bench, step, delays):
