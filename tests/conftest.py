@@ -11,7 +11,7 @@ from hypothesis import settings
 
 from adaslide import library
 
-pytest_plugins = ["servers.seaweedfs", "servers.postgres", "servers.valkey"]
+pytest_plugins = ["servers.seaweedfs", "servers.postgres", "servers.valkey", "servers.fault_proxy"]
 
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 settings.register_profile("dev", deadline=None)

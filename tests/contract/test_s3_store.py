@@ -60,6 +60,16 @@ def test_a_missing_bucket_is_told(s3, tmp_path):
     assert {error.message for error in told.values()} == {"the object store refuses: there is no such bucket"}
 
 
+def test_a_policy_that_forbids_writing_is_told(s3, bucket, tmp_path):
+    S3Store(s3.client(), bucket).put("k", b"1")
+    told = refusals(s3_store(s3.settings(bucket, **s3.reader())), tmp_path)
+    assert told.keys() == {"put", "put large", "put_file", "create", "delete"}
+    assert {error.message for error in told.values()} == {
+        "the object store refuses: its policy does not allow this"
+    }
+    assert S3Store(s3.client(), bucket).get("k") == b"1"
+
+
 def test_a_name_that_is_no_bucket_is_told(s3):
     with pytest.raises(StoreRefused):
         S3Store(s3.client(), "Not A Bucket").put("k", b"")

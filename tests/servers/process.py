@@ -75,7 +75,8 @@ class ServerProcess:
             start_new_session=True,
         )
         end = time.monotonic() + START_S
-        while not self._answers():
+        # Both: another's server may have taken the port meanwhile.
+        while not (self._answers() and self.running):
             if not self.running or time.monotonic() > end:
                 self.kill()
                 raise RuntimeError(

@@ -1,5 +1,6 @@
 """SeaweedFS: the S3 server. TEST_S3_ENDPOINT, TEST_S3_ACCESS_KEY, TEST_S3_SECRET_KEY name another one."""
 
+import json
 import os
 import sysconfig
 from pathlib import Path
@@ -12,6 +13,22 @@ from adaslide.settings import Store
 from servers.process import Server, ServerProcess, free_ports, started
 
 ACCESS_KEY, SECRET_KEY = "test-access", "test-secret"
+READER_KEY, READER_SECRET = "test-reader", "test-reader-secret"
+"""Of somebody who may read and list, in the server that the tests start."""
+_IDENTITIES = {
+    "identities": [
+        {
+            "name": "administrator",
+            "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
+            "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+        },
+        {
+            "name": "reader",
+            "credentials": [{"accessKey": READER_KEY, "secretKey": READER_SECRET}],
+            "actions": ["Read", "List"],
+        },
+    ]
+}
 PROBE = "probe"
 TELEMETRY_OFF = "-master.telemetry=false"
 
@@ -41,6 +58,11 @@ class S3Server(Server):
         """A boto3 client, made as the services make theirs."""
         return s3_client(self.settings(), **more)
 
+    def reader(self):
+        """Settings of somebody who may not write; skips where the server is not the tests' own."""
+        assert self.pid
+        return {"access_key": READER_KEY, "secret_key": READER_SECRET}
+
     def fresh_bucket(self):
         """The name of a new, empty bucket."""
         name = f"test-{uuid4().hex}"
@@ -59,6 +81,8 @@ def s3(tmp_path_factory):
     data.mkdir()
     s3_port, master, volume, filer, admin = free_ports(5)
     endpoint = f"http://127.0.0.1:{s3_port}"
+    identities = folder / "identities.json"
+    identities.write_text(json.dumps(_IDENTITIES))
     command = [
         Path(sysconfig.get_path("scripts")) / "weed",
         "mini",
@@ -76,9 +100,9 @@ def s3(tmp_path_factory):
         "-webdav=false",
         # A bucket that is not there is an error, as it is everywhere else.
         "-s3.autoCreateBucket=false",
+        f"-s3.config={identities}",
         TELEMETRY_OFF,
     ]
-    keys = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
     server = S3Server(endpoint, ACCESS_KEY, SECRET_KEY)
 
     def ready():
@@ -92,7 +116,7 @@ def s3(tmp_path_factory):
             client.put_object(Bucket=PROBE, Key=PROBE, Body=b"1")
         return False
 
-    process = ServerProcess(command, folder / "log", ready, env=os.environ | keys, cwd=folder)
+    process = ServerProcess(command, folder / "log", ready, cwd=folder)
     server = S3Server(endpoint, ACCESS_KEY, SECRET_KEY, process)
     # In order it takes its time, for data that nobody needs any more.
     yield from started(process, server, end=ServerProcess.kill)

@@ -39,7 +39,7 @@ def build_services(backend: Backend) -> Services:
     return Services(
         settings=settings,
         backend=backend,
-        registrar=Registrar(settings, database, workspace.slides),
+        registrar=Registrar(settings, database, workspace.slides, workspace.sources),
         submitter=Submitter(database, settings.compression),
         packages=OpenPackages(database, workspace, limits.open_packages, threads),
         tiles=TileCache(limits.tile_cache_bytes),

@@ -8,8 +8,12 @@ from adaslide.adapters.data_folder import DataFolder
 from adaslide.adapters.db.migrate import check_current, upgrade
 from adaslide.adapters.db.session import SqlDatabase, create_engine
 from adaslide.adapters.objects.filesystem import FilesystemStore
+from adaslide.adapters.objects.s3 import s3_store
+from adaslide.adapters.objects.s3_client import s3_client
 from adaslide.adapters.queue.celery_queue import CeleryQueue, create_celery
+from adaslide.adapters.slide_files.bucket import BucketSlideFiles
 from adaslide.adapters.slide_files.folder import FolderSlideFiles
+from adaslide.adapters.slide_files.sources import SourceBuckets
 from adaslide.adapters.workspace import Workspace
 from adaslide.ports.jobs import Database
 from adaslide.ports.queue import TaskQueue
@@ -42,7 +46,12 @@ def build_backend(settings: Settings) -> Backend:
 
 def build_workspace(settings: Settings, folder: DataFolder) -> Workspace:
     """Slides, packages and scratch, in the data folder or in the store that the settings name."""
-    return Workspace(FilesystemStore(folder.root), FolderSlideFiles(folder.root))
+    if settings.store.url is None:
+        return Workspace(FilesystemStore(folder.root), FolderSlideFiles(folder.root))
+    store = s3_store(settings.store)
+    sources = SourceBuckets(s3_client(settings.store), settings.store.read_buckets)
+    slides = BucketSlideFiles(store, folder.root, settings.store.cache_bytes, sources.get_file)
+    return Workspace(store, slides, sources)
 
 
 def owned(settings: Settings) -> AbstractContextManager[None]:

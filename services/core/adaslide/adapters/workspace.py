@@ -15,17 +15,19 @@ from adaslide.adapters.objects.prefixed import PrefixedStore
 from adaslide.domain.geometry import ShardIndex
 from adaslide.ports.jobs import JobRecord
 from adaslide.ports.objects import FileStore, ObjectStore
-from adaslide.ports.slide_files import SlideFiles
+from adaslide.ports.slide_files import SlideFiles, SourceFiles
 
 PLAN_KEY = "plan.json"
 
 
 class Workspace:
-    """A store with the layout above; ``slides`` are the files behind registered slides."""
+    """A store with the layout above; ``slides`` are the files behind registered slides, ``sources`` those
+    that can be registered by an ``s3://`` URI, if any can."""
 
-    def __init__(self, store: FileStore, slides: SlideFiles) -> None:
+    def __init__(self, store: FileStore, slides: SlideFiles, sources: SourceFiles | None = None) -> None:
         self.store = store
         self.slides = slides
+        self.sources = sources
 
     @staticmethod
     def location(job: JobRecord, token: int) -> str:

@@ -4,6 +4,7 @@ import base64
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ PART_BYTES = 16 * 2**20
 """Larger objects are sent in parts of this size, or of more where there would be too many."""
 _MOST_PARTS = 10_000
 _PARTS_AT_ONCE = 4
+BODY_ATTEMPTS = 3
+"""Of a file's part whose bytes stop coming."""
 _LONGEST_KEY = 1024
 """Bytes; S3's limit, prefix included."""
 _WRITER = "adaslide-writer"
@@ -61,7 +64,7 @@ class S3Store:
             return b""
         with s3_errors():
             answer = self._client.get_object(**at, Range=f"bytes={start}-{start + length - 1}")
-            with answer["Body"] as body:
+            with closing(answer["Body"]) as body:
                 if not answer.get("ContentRange", "").startswith(f"bytes {start}-"):
                     raise StoreUnavailable("the object store did not answer with the range it was asked for")
                 data: bytes = body.read()
@@ -72,7 +75,10 @@ class S3Store:
     def get_file(self, key: str, path: Path) -> None:
         at = self._at(key)
         transfer = TransferConfig(
-            multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, max_concurrency=_PARTS_AT_ONCE
+            multipart_threshold=PART_BYTES,
+            multipart_chunksize=PART_BYTES,
+            max_concurrency=_PARTS_AT_ONCE,
+            num_download_attempts=BODY_ATTEMPTS,
         )
         with written_whole(path) as temporary, s3_errors():
             self._client.download_file(**at, Filename=str(temporary), Config=transfer)

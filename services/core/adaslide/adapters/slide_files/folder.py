@@ -1,35 +1,49 @@
-"""Slides in the service's own folder: what the embedded mode keeps."""
+"""Slides in a folder of this machine: the embedded mode."""
 
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from adaslide.adapters.slide_files.uploads import Uploads, private_folder
+from adaslide.domain.errors import NotFound, StoreUnavailable
 from adaslide.ports.jobs import SlideRecord
 
 
 class FolderSlideFiles:
-    """`SlideFiles` on one folder: ``uploads/{id}`` until registered, then ``slides/{id}``."""
+    """A `SlideFiles` below ``root``: ``uploads/{slide id}/`` becomes ``slides/{slide id}/``."""
 
     def __init__(self, root: Path) -> None:
-        self._uploads, self._slides = root / "uploads", root / "slides"
-        for folder in (self._uploads, self._slides):
-            folder.mkdir(exist_ok=True, mode=0o700)
+        self._uploads = Uploads(root / "uploads")
+        self._slides = private_folder(root / "slides")
 
     def upload_folder(self, slide_id: str) -> Path:
-        return self._uploads / slide_id
+        return self._uploads.folder(slide_id)
 
     def keep(self, slide_id: str, name: str) -> None:
-        self.upload_folder(slide_id).rename(self._slides / slide_id)
+        if not (self.upload_folder(slide_id) / name).is_file():
+            raise NotFound("there is no such upload")
+        try:
+            self.upload_folder(slide_id).rename(self._slides / slide_id)
+        except OSError as error:
+            raise StoreUnavailable(f"an upload cannot be kept ({error.strerror})") from None
 
     def discard(self, slide_id: str) -> None:
-        for folder in (self._uploads, self._slides):
-            shutil.rmtree(folder / slide_id, ignore_errors=True)
+        self._uploads.discard(slide_id)
+
+    def remove(self, slide_id: str, name: str) -> None:
+        shutil.rmtree(self._slides / slide_id, ignore_errors=True)
 
     @contextmanager
     def local(self, slide: SlideRecord) -> Iterator[Path]:
-        yield self._slides / slide.id / slide.source if slide.staged else Path(slide.source)
+        yield existing(self._slides / slide.id / slide.source if slide.staged else Path(slide.source))
 
     def sweep_uploads(self) -> None:
-        for upload in self._uploads.iterdir():
-            shutil.rmtree(upload, ignore_errors=True)
+        self._uploads.sweep()
+
+
+def existing(path: Path) -> Path:
+    """``path`` if something is there. Raises `NotFound`."""
+    if not path.exists():
+        raise NotFound("the slide's file is not there")
+    return path
