@@ -46,7 +46,7 @@ def test_a_killed_job_finishes_after_the_next_start(start_service, tmp_path, sam
     (listed,) = second.client.get("/slides/case").json()["packages"]
     (kept,) = (data / "packages").iterdir()
     assert listed["id"] == done["package"]["id"] == kept.stem.rpartition("-")[0]
-    second.wait(lambda: not list((data / "scratch").iterdir()))
+    second.wait(lambda: not second.scratch())
     assert not [path for path in files(data) if path.name.startswith(".tmp-")]
     assert verify_package(kept, sample_slide).ok
     assert second.client.get("/slides/case_files/12/2_3.jpg").status_code == 200

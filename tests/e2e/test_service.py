@@ -40,8 +40,7 @@ def client(service, archived):
 
 @pytest.fixture(scope="module")
 def package_path(service, archived):
-    (path,) = (service.data / "packages").glob(f"{archived['package']['id']}-*.zarr")
-    return path
+    return service.package_folder(archived["package"]["id"])
 
 
 @pytest.fixture(scope="module")
@@ -88,10 +87,10 @@ class TestJobs:
         assert answer.status_code == 202
         assert answer.json()["state"] == "cancelling"
         assert service.job(job["id"])["state"] == "cancelled"
-        service.wait(lambda: not list((service.data / "scratch").iterdir()))
+        service.wait(lambda: not service.scratch())
         assert client.get("/slides/to cancel").json()["packages"] == []
         known = {p["id"] for s in client.get("/slides").json()["items"] for p in s["packages"]}
-        assert {p.stem for p in (service.data / "packages").iterdir()} == known
+        assert service.package_ids() == known
         assert client.delete(f"/jobs/{job['id']}").status_code == 202
 
     def test_a_finished_job_cannot_be_cancelled(self, client, archived):
@@ -279,13 +278,15 @@ class TestManners:
     def test_names_of_slides_are_in_no_log(self, client, service):
         client.get("/slides/Jane%20Doe")
         client.get("/slides/sample")
-        assert "Jane" not in service.log.read_text()
+        assert "Jane" not in service.log_text()
 
-    def test_one_service_per_data_folder(self, service, client):
+    def test_one_service_per_data_folder(self, start_service, tmp_path):
+        service = start_service(tmp_path / "data")
         serve = [sys.executable, "-c", "from adaslide.cli import main; main()", "serve", "--port", "0"]
         environment = {"ADASLIDE_DATA_DIR": str(service.data), "PATH": ""}
         second = subprocess.run(serve, env=environment, capture_output=True, text=True, timeout=60)
         assert second.returncode != 0
+        assert service.stop() == 0
 
     def test_it_stops_in_time_while_somebody_follows_a_job(self, start_service, tmp_path, sample_slide):
         service = start_service(tmp_path / "data", ALLOWED_ROOTS=sample_slide.parent)

@@ -17,7 +17,7 @@ def registrar(tmp_path):
     (tmp_path / "secret").write_bytes(b"x")
     (root / "link").symlink_to(tmp_path / "secret")
     # Resolving looks at the disk alone: no database is asked.
-    return Registrar(load_settings(data_dir=tmp_path / "data", allowed_roots=(root,)), None, None)
+    return Registrar(load_settings(data_dir=tmp_path / "data", allowed_roots=(root,)), None, None, None)
 
 
 def test_a_slide_below_an_allowed_root(registrar, tmp_path):

@@ -4,13 +4,13 @@ import stat
 
 import pytest
 
-from adaslide.adapters.workspace import Workspace
+from adaslide.adapters.data_folder import DataFolder
 from adaslide.domain.errors import Conflict, StoreUnavailable
 
 
 def test_only_the_owner_can_look_inside(tmp_path):
     (tmp_path / "data").mkdir(mode=0o755)
-    Workspace(tmp_path / "data")
+    DataFolder(tmp_path / "data")
     folders = [tmp_path / "data", *(tmp_path / "data").iterdir()]
     assert {stat.S_IMODE(folder.stat().st_mode) for folder in folders} == {0o700}
 
@@ -18,12 +18,12 @@ def test_only_the_owner_can_look_inside(tmp_path):
 def test_a_file_where_the_folder_should_be_is_an_error_without_its_path(tmp_path):
     (tmp_path / "case-4711").write_text("")
     with pytest.raises(StoreUnavailable) as caught:
-        Workspace(tmp_path / "case-4711")
+        DataFolder(tmp_path / "case-4711")
     assert "4711" not in str(caught.value)
 
 
 def test_a_folder_has_one_owner(tmp_path):
-    first, second = Workspace(tmp_path), Workspace(tmp_path)
+    first, second = DataFolder(tmp_path), DataFolder(tmp_path)
     with first.owned(), pytest.raises(Conflict), second.owned():
         pass
     with second.owned():
