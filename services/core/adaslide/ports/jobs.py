@@ -9,6 +9,7 @@ from adaslide.domain.geometry import ShardIndex
 from adaslide.domain.job import JobState
 from adaslide.domain.profile import Profile, profile_named
 from adaslide.ports.queue import Message
+from adaslide.ports.security import ApiKeyRepository, AuditRepository
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +222,12 @@ class UnitOfWork(Protocol):
 
     @property
     def keys(self) -> IdempotencyRepository: ...
+
+    @property
+    def api_keys(self) -> ApiKeyRepository: ...
+
+    @property
+    def audit(self) -> AuditRepository: ...
 
     def send(self, message: Message) -> None:
         """Queues the message for after the commit."""

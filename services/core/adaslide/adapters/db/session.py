@@ -12,9 +12,11 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from adaslide.adapters.db.jobs import SqlJobs
 from adaslide.adapters.db.repositories import SqlIdempotencyKeys, SqlPackages, SqlSlides
+from adaslide.adapters.db.security import SqlApiKeys, SqlAudit
 from adaslide.domain.errors import StoreUnavailable
 from adaslide.ports.jobs import IdempotencyRepository, JobRepository, PackageRepository, SlideRepository
 from adaslide.ports.queue import Message, TaskQueue
+from adaslide.ports.security import ApiKeyRepository, AuditRepository
 
 BUSY_TIMEOUT_S = 30
 """How long a writer waits for another one."""
@@ -53,6 +55,8 @@ class SqlUnitOfWork:
         self.packages: PackageRepository = SqlPackages(session)
         self.jobs: JobRepository = SqlJobs(session)
         self.keys: IdempotencyRepository = SqlIdempotencyKeys(session)
+        self.api_keys: ApiKeyRepository = SqlApiKeys(session)
+        self.audit: AuditRepository = SqlAudit(session)
         self.messages: list[Message] = []
 
     def send(self, message: Message) -> None:
