@@ -47,7 +47,7 @@ class SecurityContract:
     def broken(self, database, anchor=None):
         with database.read() as unit:
             records = unit.audit.oldest(EVERYTHING, 10_000)
-            return list(breaks(records, unit.audit.head(), anchor))
+            return list(breaks(records, unit.audit.head, anchor))
 
     def tamper(self, engine, *statements):
         """As one with the database's own password could."""

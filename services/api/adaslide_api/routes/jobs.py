@@ -9,9 +9,11 @@ from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import JSONResponse
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
+from adaslide.domain.access import Role
 from adaslide.domain.errors import InputError
 from adaslide.domain.job import JobState
 from adaslide.ports.jobs import JobEvent, JobRecord, UnitOfWork
+from adaslide_api.access import require
 from adaslide_api.deps import ServicesDep
 from adaslide_api.schemas import JobOut, JobPage
 from adaslide_api.wiring import Services
@@ -19,6 +21,7 @@ from adaslide_api.wiring import Services
 router = APIRouter(tags=["jobs"])
 
 POLL_S = 0.25
+LOOK = require(Role.VIEWER, Role.INTEGRATOR, Role.OPERATOR)
 
 
 def _out(unit: UnitOfWork, job: JobRecord) -> JobOut:
@@ -26,7 +29,7 @@ def _out(unit: UnitOfWork, job: JobRecord) -> JobOut:
     return JobOut.of(job, unit.slides.get(job.slide_id), package)
 
 
-@router.get("/jobs")
+@router.get("/jobs", dependencies=[LOOK])
 def jobs(
     parts: ServicesDep,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
@@ -40,14 +43,19 @@ def jobs(
     return JobPage(items=items, next=found[-1].id if len(found) == limit else None)
 
 
-@router.get("/jobs/{job_id}")
+@router.get("/jobs/{job_id}", dependencies=[LOOK])
 def job(job_id: str, parts: ServicesDep) -> JobOut:
     """One job."""
     with parts.backend.database.read() as unit:
         return _out(unit, unit.jobs.get(job_id))
 
 
-@router.delete("/jobs/{job_id}", status_code=202, response_model=JobOut)
+@router.delete(
+    "/jobs/{job_id}",
+    status_code=202,
+    response_model=JobOut,
+    dependencies=[require(Role.INTEGRATOR, action="job.cancel")],
+)
 def cancel(job_id: str, parts: ServicesDep) -> Response:
     """Asks for the job's end; what it has written so far is removed."""
     job = parts.submitter.cancel(job_id)
@@ -55,7 +63,7 @@ def cancel(job_id: str, parts: ServicesDep) -> Response:
         return JSONResponse(_out(unit, job).model_dump(mode="json"), 202)
 
 
-@router.get("/jobs/{job_id}/events", response_class=EventSourceResponse)
+@router.get("/jobs/{job_id}/events", dependencies=[LOOK], response_class=EventSourceResponse)
 async def events(
     job_id: str, parts: ServicesDep, last_event_id: Annotated[str | None, Header()] = None
 ) -> EventSourceResponse:

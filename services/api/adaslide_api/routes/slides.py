@@ -6,17 +6,22 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 
+from adaslide.domain.access import Role
 from adaslide.domain.errors import InputError, NotFound
 from adaslide.ports.jobs import PackageRecord, SlideRecord
+from adaslide_api.access import require
 from adaslide_api.deps import ServicesDep
 from adaslide_api.registration import checked_alias
 from adaslide_api.schemas import CompressBody, JobOut, PackageOut, SlideOut, SlidePage, SourceBody
+from adaslide_api.trail import trail_of
 from adaslide_api.upload import receive_upload
 from adaslide_api.wiring import Services
 
 router = APIRouter(tags=["slides"])
 
 JOB_RETRY_AFTER_S = 2
+REGISTER = require(Role.INTEGRATOR, action="slide.register")
+LOOK = require(Role.VIEWER, Role.INTEGRATOR)
 _BODIES: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -60,21 +65,31 @@ def _created(slide: SlideRecord, *, new: bool) -> JSONResponse:
     return JSONResponse(body, 201 if new else 200, {"Location": f"/slides/{slide.id}"})
 
 
-@router.post("/slides", status_code=201, response_model=SlideOut, openapi_extra=_BODIES)
+@router.post(
+    "/slides", dependencies=[REGISTER], status_code=201, response_model=SlideOut, openapi_extra=_BODIES
+)
 async def register(request: Request, parts: ServicesDep) -> Response:
     """Registers an upload (``multipart/form-data``, field ``file``) or a slide read in place."""
     slide, _ = await _register(request, parts, None)
+    trail_of(request).note(slide=slide.id)
     return _created(slide, new=True)
 
 
-@router.put("/slides/{key}", status_code=201, response_model=SlideOut, openapi_extra=_BODIES)
+@router.put(
+    "/slides/{key}",
+    dependencies=[REGISTER],
+    status_code=201,
+    response_model=SlideOut,
+    openapi_extra=_BODIES,
+)
 async def register_as(key: str, request: Request, parts: ServicesDep) -> Response:
     """The same under the caller's own name. 200 when the same slide has that name already."""
     slide, new = await _register(request, parts, checked_alias(key))
+    trail_of(request).note(slide=slide.id)
     return _created(slide, new=new)
 
 
-@router.get("/slides")
+@router.get("/slides", dependencies=[LOOK])
 def slides(
     parts: ServicesDep, limit: Annotated[int, Query(ge=1, le=200)] = 50, before: str | None = None
 ) -> SlidePage:
@@ -85,7 +100,7 @@ def slides(
     return SlidePage(items=items, next=found[-1].id if len(found) == limit else None)
 
 
-@router.get("/slides/{key}")
+@router.get("/slides/{key}", dependencies=[LOOK])
 def slide(key: str, parts: ServicesDep) -> SlideOut:
     """One slide, by id or by the caller's own name."""
     with parts.backend.database.read() as unit:
@@ -95,12 +110,14 @@ def slide(key: str, parts: ServicesDep) -> SlideOut:
 
 @router.post(
     "/slides/{key}/compress",
+    dependencies=[require(Role.INTEGRATOR, action="slide.compress")],
     status_code=202,
     response_model=JobOut,
     responses={200: {"model": PackageOut, "description": "The package exists already"}},
 )
 async def compress(
     key: str,
+    request: Request,
     parts: ServicesDep,
     body: CompressBody | None = None,
     idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
@@ -109,6 +126,7 @@ async def compress(
     body = body or CompressBody()
     slide = await parts.register.run(_slide_to_compress, parts, key, body.source)
     outcome = await parts.register.run(parts.submitter.submit, slide, body.request(), idempotency_key)
+    trail_of(request).note(slide=slide.id, job=getattr(outcome, "job_id", outcome.id))
     if isinstance(outcome, PackageRecord):
         package = PackageOut.of(outcome)
         return JSONResponse(package.model_dump(mode="json"), 200, {"Location": f"/slides/{slide.id}"})

@@ -6,7 +6,7 @@ it names a patient.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -98,9 +98,12 @@ def _digest(seq: int, at: datetime, entry: AuditEntry, previous: str) -> str:
     return hashlib.sha256(canonical(_covered(seq, at, entry, previous)).encode()).hexdigest()
 
 
-def breaks(records: Iterable[AuditRecord], head: AuditHead, anchor: AuditHead | None = None) -> Iterator[str]:
-    """What is wrong with the chain ``records`` (all of them, by ``seq``) whose recorded end is ``head``.
+def breaks(
+    records: Iterable[AuditRecord], head: Callable[[], AuditHead], anchor: AuditHead | None = None
+) -> Iterator[str]:
+    """What is wrong with the chain ``records``: all of them, by ``seq``.
 
+    ``head`` gives its recorded end, and is asked once the records have been walked.
     ``anchor`` is a former head that was noted elsewhere: it finds a chain that was written anew as a
     whole, which no chain can tell of itself.
     """
@@ -115,7 +118,8 @@ def breaks(records: Iterable[AuditRecord], head: AuditHead, anchor: AuditHead | 
         if anchor is not None and record.seq == anchor.seq and record.hash != anchor.hash:
             yield f"record {record.seq} is not the one that was noted"
         last = AuditHead(record.seq, record.hash)
-    if last != head:
-        yield f"the chain ends with record {last.seq}, not with the {head.seq} that were written"
+    end = head()
+    if last != end:
+        yield f"the chain ends with record {last.seq}, not with the {end.seq} that were written"
     if anchor is not None and anchor.seq > last.seq:
         yield f"record {anchor.seq}, which was noted, is gone"
