@@ -16,7 +16,7 @@ from adaslide.domain.access import Role
 from adaslide.domain.errors import IdentityUnavailable, Unauthenticated
 from adaslide.settings import Oidc
 
-from .conftest import AUDIENCE, ISSUER, TENANT
+from .secured import AUDIENCE, ISSUER, TENANT
 
 
 @pytest.fixture

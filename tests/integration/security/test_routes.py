@@ -10,7 +10,7 @@ import pytest
 from adaslide.domain.access import Role
 from adaslide.domain.audit import NOBODY, Outcome
 
-from .conftest import answers, calls
+from .secured import answers, calls
 
 PUBLIC = {"/healthz", "/readyz", "/openapi.json", "/", "/problems/{code}"}
 MATRIX = Path(__file__).parents[3] / "docs" / "security.md"
@@ -88,6 +88,24 @@ def test_refusals_are_recorded_by_route_and_without_names(holding):
     assert len(records) == 2 * len(closed)
     assert "GET /slides/{key}" in {record.entry.action for record in records}
     assert "Jane" not in str(records)
+
+
+@pytest.mark.parametrize(
+    ("settings", "host", "status"),
+    [
+        # A proxy in front has a name of its own; the credential tells who asks.
+        ({}, "slides.example", 401),
+        # A container without users, its port published on loopback.
+        ({"auth": {"mode": "none"}, "serving": {"host": "0.0.0.0", "allow_remote": True}}, "localhost", 200),
+        (
+            {"auth": {"mode": "none"}, "serving": {"host": "0.0.0.0", "allow_remote": True}},
+            "slides.example",
+            421,
+        ),
+    ],
+)
+def test_hosts_that_are_answered(start, settings, host, status):
+    assert start(**settings).client.get("/jobs", headers={"Host": host}).status_code == status
 
 
 def test_the_documented_matrix_is_the_apps_own(secured):

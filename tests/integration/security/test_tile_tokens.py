@@ -11,7 +11,7 @@ from adaslide.domain.errors import Unauthenticated
 from adaslide.settings import load_settings
 from adaslide_api.tile_tokens import TileTokens
 
-from .conftest import TENANT, TOKEN_KEYS, calls
+from .secured import TENANT, TOKEN_KEYS, calls
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
