@@ -11,6 +11,8 @@ from hypothesis import settings
 
 from adaslide import library
 
+pytest_plugins = ["servers.seaweedfs", "servers.postgres", "servers.valkey"]
+
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 settings.register_profile("dev", deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")

@@ -38,7 +38,8 @@ def client(service, archived):
 
 @pytest.fixture(scope="module")
 def package_path(service, archived):
-    return service.data / "packages" / f"{archived['package']['id']}.zarr"
+    (path,) = (service.data / "packages").glob(f"{archived['package']['id']}-*.zarr")
+    return path
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,7 @@ from anyio import to_thread
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from adaslide.adapters.workspace import Workspace
-from adaslide.backend import build_backend
+from adaslide.backend import build_backend, owned
 from adaslide.domain.errors import Unavailable
 from adaslide.settings import Serving, Settings
 from adaslide_api import errors
@@ -22,26 +21,26 @@ from adaslide_api.auditor import Auditor
 from adaslide_api.guard import Guard
 from adaslide_api.routes import audit, health, jobs, package, pages, regions, slides, tiles, tokens
 from adaslide_api.wiring import build_services
-from adaslide_worker.main import EmbeddedWorker
+from adaslide_worker.main import Worker
 
 GRACE_S = 3
 logger = logging.getLogger("adaslide_api")
 
 
 def create_app(settings: Settings, *, worker: bool = True) -> FastAPI:
-    """The service on ``settings``. Opens, makes and migrates its database.
+    """The service on ``settings``. Opens its database, and makes and migrates it where they say so.
 
-    With ``worker`` the app's lifespan holds the embedded worker, and the caller owns the data folder
-    (`Workspace.owned`); without it jobs stay queued.
+    With ``worker`` and no broker the app's lifespan holds the embedded worker, and the caller owns the data
+    folder (`backend.owned`); without it jobs wait for a worker elsewhere.
     """
     backend = build_backend(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        if not worker:
+        if not (worker and settings.broker.embedded):
             yield
         else:
-            embedded = EmbeddedWorker(backend)
+            embedded = Worker(backend, alone=True)
             await to_thread.run_sync(embedded.__enter__)
             app.state.worker = embedded
             try:
@@ -76,7 +75,7 @@ def serve(settings: Settings) -> None:
 
     Raises `Conflict` when another service uses the data folder, `Unavailable` when the address is taken.
     """
-    with Workspace(settings.data_dir).owned(), _listening(settings.serving) as listener:
+    with owned(settings), _listening(settings.serving) as listener:
         _run(settings, listener)
 
 

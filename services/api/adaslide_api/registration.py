@@ -7,10 +7,11 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from adaslide.adapters.db.ids import is_id, new_id
-from adaslide.adapters.workspace import Workspace
+from adaslide.domain.access import DEFAULT_TENANT
 from adaslide.domain.errors import Conflict, InputError, NotFound
 from adaslide.domain.slide import SlideFacts
 from adaslide.ports.jobs import Database, SlideRecord
+from adaslide.ports.slide_files import SlideFiles
 from adaslide.settings import Settings
 from adaslide.wiring import open_slide
 
@@ -54,30 +55,34 @@ def facts_json(facts: SlideFacts) -> dict[str, Any]:
 class Registrar:
     """Registers slides."""
 
-    def __init__(self, settings: Settings, database: Database, workspace: Workspace) -> None:
+    def __init__(self, settings: Settings, database: Database, files: SlideFiles) -> None:
         self._roots = settings.allowed_roots
         self._database = database
-        self._workspace = workspace
+        self._files = files
 
     def new_folder(self) -> tuple[str, Path]:
         """An id for a slide to come, and the folder its upload goes to."""
         slide_id = new_id()
-        return slide_id, self._workspace.upload_folder(slide_id)
+        return slide_id, self._files.upload_folder(slide_id)
 
     def discard(self, slide_id: str) -> None:
         """Removes what was uploaded for a slide that was not registered."""
-        self._workspace.remove_upload(slide_id)
+        self._files.discard(slide_id)
 
-    def register_upload(self, slide_id: str, name: str, alias: str | None) -> tuple[SlideRecord, bool]:
+    def register_upload(
+        self, slide_id: str, name: str, alias: str | None, tenant: str = DEFAULT_TENANT
+    ) -> tuple[SlideRecord, bool]:
         """The slide whose file is in its folder, and whether it is new."""
-        slide, new = self._register(slide_id, name, staged=True, alias=alias)
+        slide, new = self._register(slide_id, name, staged=True, alias=alias, tenant=tenant)
         if not new:
             self.discard(slide_id)
         return slide, new
 
-    def register_uri(self, uri: str, alias: str | None) -> tuple[SlideRecord, bool]:
+    def register_uri(
+        self, uri: str, alias: str | None, tenant: str = DEFAULT_TENANT
+    ) -> tuple[SlideRecord, bool]:
         """The slide at a ``file://`` URI below an allowed root, read in place and never changed."""
-        return self._register(new_id(), str(self._resolve(uri)), staged=False, alias=alias)
+        return self._register(new_id(), str(self._resolve(uri)), staged=False, alias=alias, tenant=tenant)
 
     def _resolve(self, uri: str) -> Path:
         try:
@@ -95,24 +100,29 @@ class Registrar:
         return path
 
     def _register(
-        self, slide_id: str, source: str, *, staged: bool, alias: str | None
+        self, slide_id: str, source: str, *, staged: bool, alias: str | None, tenant: str
     ) -> tuple[SlideRecord, bool]:
-        path = self._workspace.upload_folder(slide_id) / source if staged else Path(source)
+        path = self._files.upload_folder(slide_id) / source if staged else Path(source)
         with open_slide(path) as reader:
             facts = reader.facts
+        now = datetime.now(UTC)
         slide = SlideRecord(
-            slide_id, alias, source, staged, facts_json(facts), facts.source_sha256, datetime.now(UTC)
+            slide_id, alias, source, staged, facts_json(facts), facts.source_sha256, now, tenant
         )
-        with self._database.write() as unit:
-            known = None
-            if alias is not None:
-                with suppress(NotFound):
-                    known = unit.slides.find(alias)
-            if known is None:
+        known = self._known(alias, tenant)
+        if known is None:
+            if staged:
+                self._files.keep(slide_id, source)
+            with self._database.write() as unit:
                 unit.slides.add(slide)
-                if staged:
-                    self._workspace.keep_upload(slide_id)
-                return slide, True
-            if known.sha256 != slide.sha256:
-                raise Conflict("another slide is registered under that name")
-            return known, False
+            return slide, True
+        if known.sha256 != slide.sha256:
+            raise Conflict("another slide is registered under that name")
+        return known, False
+
+    def _known(self, alias: str | None, tenant: str) -> SlideRecord | None:
+        if alias is None:
+            return None
+        with self._database.read() as unit, suppress(NotFound):
+            return unit.slides.find(alias, tenant)
+        return None

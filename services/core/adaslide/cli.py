@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from adaslide import cli_learned, cli_security
+from adaslide import cli_learned, cli_security, cli_service
 from adaslide.domain.errors import (
     AdaSlideError,
     Conflict,
@@ -34,6 +34,8 @@ app.add_typer(cli_learned.evaluate_app, name="evaluate")
 app.add_typer(cli_learned.weights_app, name="weights")
 app.add_typer(cli_security.keys_app, name="keys")
 app.add_typer(cli_security.audit_app, name="audit")
+for command in cli_service.COMMANDS:
+    app.command()(command)
 
 PackagePath = Annotated[
     Path, typer.Argument(metavar="PKG.zarr", help="A package made by `adaslide compress`.")
@@ -221,19 +223,6 @@ def report(
 
     library.write_report(package, out, against)
     console.print(f"wrote {out}", highlight=False)
-
-
-@app.command()
-def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
-) -> None:
-    """Run the service: API, worker, database and folder in one process."""
-    from adaslide.settings import load_settings
-    from adaslide_api.main import serve as run
-
-    given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
-    run(load_settings(**({"serving": given} if given else {})))
 
 
 @app.command()

@@ -20,7 +20,7 @@ class SlideFiles(Protocol):
         ...
 
     def discard(self, slide_id: str) -> None:
-        """Removes an upload that became no slide."""
+        """Removes whatever was kept of a slide that was not registered after all."""
         ...
 
     def local(self, slide: SlideRecord) -> AbstractContextManager[Path]:
