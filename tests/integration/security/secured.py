@@ -136,28 +136,47 @@ class Secured:
         with self.database.read() as unit:
             return unit.audit.oldest(AuditFilter(**wanted), 1000)
 
-    def hold(self, **packages):
+    def hold(self, tenant=TENANT, **packages):
         """Gives the service a slide with these packages, each (path, totals), the last one the newest."""
         now = datetime.now(UTC)
-        slide = SlideRecord(new_id(), "Jane Doe", "source.tif", True, {"mpp": 0.499}, "0" * 64, now)
+        slide = SlideRecord(new_id(), "Jane Doe", "source.tif", True, {"mpp": 0.499}, "0" * 64, now, tenant)
         self.slide = slide.id
         with self.database.write() as unit:
             unit.slides.add(slide)
             for age, (name, (path, totals)) in enumerate(packages.items()):
                 self._finish(unit, slide, CompressRequest(name), totals, now + timedelta(seconds=age))
                 self.packages[name] = unit.jobs.get(self.job).package_id
-                folder = self.app.state.services.backend.workspace.package_path(self.packages[name])
+                folder = (
+                    self.app.state.services.backend.settings.data_dir
+                    / "packages"
+                    / f"{self.packages[name]}.zarr"
+                )
                 shutil.copytree(path, folder)
 
     def _finish(self, unit, slide, request, totals, at):
         """A job and the package that it made."""
         job = JobRecord(
-            new_id(), slide.id, new_id(), request, JobState.QUEUED, 0, 0, 0, None, 0.0, 0, at, None, None
+            new_id(),
+            slide.id,
+            new_id(),
+            request,
+            JobState.QUEUED,
+            0,
+            0,
+            0,
+            None,
+            0.0,
+            0,
+            at,
+            None,
+            None,
+            slide.tenant,
         )
         unit.jobs.add(job)
         for state in (JobState.RUNNING, JobState.VERIFYING, JobState.SUCCEEDED):
             assert unit.jobs.transition(job.id, state)
-        unit.packages.add(PackageRecord(job.package_id, slide.id, job.id, request, totals, at))
+        place = f"{job.package_id}.zarr"
+        unit.packages.add(PackageRecord(job.package_id, slide.id, job.id, request, totals, at, place))
         self.job = job.id
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adaslide.domain.access import Role
+from adaslide.domain.access import LOCAL, Role
 from adaslide_api.policy import USE_HEADER
 
 REGION = "region?x=250&y=3&w=301&h=203&format=npy"
@@ -118,6 +118,6 @@ def test_a_site_may_allow_it(start, two_packages):
 
 def test_it_holds_without_users_too(start, two_packages):
     open_ = start(auth={"mode": "none"})
-    open_.hold(paper=two_packages["paper"])
+    open_.hold(LOCAL.tenant, paper=two_packages["paper"])
     problem(open_.client.get(f"/slides/{open_.slide}{TILE}?use=primary"))
     assert open_.client.get(f"/slides/{open_.slide}{TILE}").status_code == 200

@@ -74,14 +74,14 @@ async def viewer(
     try:
         return await parts.decode.run(_viewer, parts, principal, key, package_id, token)
     except NotFound:
-        title, text = await parts.decode.run(_why_not, parts, key)
+        title, text = await parts.decode.run(_why_not, parts, key, principal.tenant)
         return _page("message.html", 404, title=title, text=text)
 
 
 def _viewer(
     parts: Services, principal: Principal, key: str, package_id: str | None, token: str | None
 ) -> HTMLResponse:
-    package = parts.packages.open(parts.packages.find(key, package_id))
+    package = parts.packages.open(parts.packages.find(key, package_id, principal.tenant))
     with parts.backend.database.read() as unit:
         slide = unit.slides.get(package.record.slide_id)
         packages = unit.packages.of_slide(slide.id)
@@ -181,13 +181,13 @@ def _restored_bits(package: OpenPackage) -> str:
     return base64.b64encode(np.packbits(bits).tobytes()).decode()
 
 
-def _why_not(parts: Services, key: str) -> tuple[str, str]:
+def _why_not(parts: Services, key: str, tenant: str) -> tuple[str, str]:
     with parts.backend.database.read() as unit:
         try:
-            slide = unit.slides.find(key)
+            slide = unit.slides.find(key, tenant)
         except NotFound:
             return "No such slide", "Nothing is registered under that name."
-        jobs = unit.jobs.page(1, slide_id=slide.id)
+        jobs = unit.jobs.page(1, slide_id=slide.id, tenant=tenant)
     if not jobs:
         return "Not compressed yet", "The slide is registered, but no job has made a package of it."
     return "Not ready yet", f"The slide's latest job is {jobs[0].state.value}."

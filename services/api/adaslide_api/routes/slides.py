@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from adaslide.domain.access import Role
 from adaslide.domain.errors import InputError, NotFound
 from adaslide.ports.jobs import PackageRecord, SlideRecord
-from adaslide_api.access import require
+from adaslide_api.access import PrincipalDep, require
 from adaslide_api.deps import ServicesDep
 from adaslide_api.registration import checked_alias
 from adaslide_api.schemas import CompressBody, JobOut, PackageOut, SlideOut, SlidePage, SourceBody
@@ -39,22 +39,26 @@ _BODIES: dict[str, Any] = {
 }
 
 
-async def _register(request: Request, parts: Services, alias: str | None) -> tuple[SlideRecord, bool]:
+async def _register(
+    request: Request, parts: Services, alias: str | None, tenant: str
+) -> tuple[SlideRecord, bool]:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        return await _receive(request, parts, alias)
+        return await _receive(request, parts, alias, tenant)
     try:
         source = SourceBody.model_validate_json(await request.body())
     except ValidationError:
         raise InputError('the body is an upload with a "file", or JSON like {"uri": "file:///..."}') from None
-    return await parts.register.run(parts.registrar.register_uri, source.uri, alias)
+    return await parts.register.run(parts.registrar.register_uri, source.uri, alias, tenant)
 
 
-async def _receive(request: Request, parts: Services, alias: str | None) -> tuple[SlideRecord, bool]:
+async def _receive(
+    request: Request, parts: Services, alias: str | None, tenant: str
+) -> tuple[SlideRecord, bool]:
     slide_id, folder = parts.registrar.new_folder()
     try:
         name = await receive_upload(request, folder)
-        return await parts.register.run(parts.registrar.register_upload, slide_id, name, alias)
+        return await parts.register.run(parts.registrar.register_upload, slide_id, name, alias, tenant)
     except BaseException:
         parts.registrar.discard(slide_id)
         raise
@@ -68,9 +72,9 @@ def _created(slide: SlideRecord, *, new: bool) -> JSONResponse:
 @router.post(
     "/slides", dependencies=[REGISTER], status_code=201, response_model=SlideOut, openapi_extra=_BODIES
 )
-async def register(request: Request, parts: ServicesDep) -> Response:
+async def register(request: Request, parts: ServicesDep, principal: PrincipalDep) -> Response:
     """Registers an upload (``multipart/form-data``, field ``file``) or a slide read in place."""
-    slide, _ = await _register(request, parts, None)
+    slide, _ = await _register(request, parts, None, principal.tenant)
     trail_of(request).note(slide=slide.id)
     return _created(slide, new=True)
 
@@ -82,29 +86,32 @@ async def register(request: Request, parts: ServicesDep) -> Response:
     response_model=SlideOut,
     openapi_extra=_BODIES,
 )
-async def register_as(key: str, request: Request, parts: ServicesDep) -> Response:
+async def register_as(key: str, request: Request, parts: ServicesDep, principal: PrincipalDep) -> Response:
     """The same under the caller's own name. 200 when the same slide has that name already."""
-    slide, new = await _register(request, parts, checked_alias(key))
+    slide, new = await _register(request, parts, checked_alias(key), principal.tenant)
     trail_of(request).note(slide=slide.id)
     return _created(slide, new=new)
 
 
 @router.get("/slides", dependencies=[LOOK])
 def slides(
-    parts: ServicesDep, limit: Annotated[int, Query(ge=1, le=200)] = 50, before: str | None = None
+    parts: ServicesDep,
+    principal: PrincipalDep,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    before: str | None = None,
 ) -> SlidePage:
     """Registered slides, newest first."""
     with parts.backend.database.read() as unit:
-        found = unit.slides.page(limit, before)
+        found = unit.slides.page(limit, before, principal.tenant)
         items = [SlideOut.of(slide, unit.packages.of_slide(slide.id)) for slide in found]
     return SlidePage(items=items, next=found[-1].id if len(found) == limit else None)
 
 
 @router.get("/slides/{key}", dependencies=[LOOK])
-def slide(key: str, parts: ServicesDep) -> SlideOut:
+def slide(key: str, parts: ServicesDep, principal: PrincipalDep) -> SlideOut:
     """One slide, by id or by the caller's own name."""
     with parts.backend.database.read() as unit:
-        found = unit.slides.find(key)
+        found = unit.slides.find(key, principal.tenant)
         return SlideOut.of(found, unit.packages.of_slide(found.id))
 
 
@@ -119,12 +126,13 @@ async def compress(
     key: str,
     request: Request,
     parts: ServicesDep,
+    principal: PrincipalDep,
     body: CompressBody | None = None,
     idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
 ) -> Response:
     """Makes a job. The same request again finds the same job, or its package."""
     body = body or CompressBody()
-    slide = await parts.register.run(_slide_to_compress, parts, key, body.source)
+    slide = await parts.register.run(_slide_to_compress, parts, principal.tenant, key, body.source)
     outcome = await parts.register.run(parts.submitter.submit, slide, body.request(), idempotency_key)
     trail_of(request).note(slide=slide.id, job=getattr(outcome, "job_id", outcome.id))
     if isinstance(outcome, PackageRecord):
@@ -134,11 +142,11 @@ async def compress(
     return JSONResponse(JobOut.of(outcome, slide).model_dump(mode="json"), 202, headers)
 
 
-def _slide_to_compress(parts: Services, key: str, source: SourceBody | None) -> SlideRecord:
+def _slide_to_compress(parts: Services, tenant: str, key: str, source: SourceBody | None) -> SlideRecord:
     try:
         with parts.backend.database.read() as unit:
-            return unit.slides.find(key)
+            return unit.slides.find(key, tenant)
     except NotFound:
         if source is None:
             raise
-    return parts.registrar.register_uri(source.uri, checked_alias(key))[0]
+    return parts.registrar.register_uri(source.uri, checked_alias(key), tenant)[0]

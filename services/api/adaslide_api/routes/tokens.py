@@ -40,7 +40,7 @@ async def tile_token(
 def _grant(parts: Services, principal: Principal, key: str, package_id: str | None) -> TileGrant:
     if package_id is None:
         with parts.backend.database.read() as unit:
-            slide_id = unit.slides.find(key).id
+            slide_id = unit.slides.find(key, principal.tenant).id
     else:
-        slide_id = parts.packages.find(key, package_id).slide_id
+        slide_id = parts.packages.find(key, package_id, principal.tenant).slide_id
     return parts.tile_tokens.grant(principal, slide_id, package_id, datetime.now(UTC))
