@@ -4,7 +4,9 @@ from typing import Annotated
 
 from fastapi import Depends, Query, Request
 
+from adaslide_api.access import PrincipalDep
 from adaslide_api.packages import OpenPackage
+from adaslide_api.trail import trail_of
 from adaslide_api.wiring import Services
 
 
@@ -18,10 +20,16 @@ ServicesDep = Annotated[Services, Depends(services)]
 PackageId = Annotated[str | None, Query(alias="package", description="A package's id, else the newest")]
 
 
-async def package(request: Request, key: str, package_id: PackageId = None) -> OpenPackage:
+async def package(
+    request: Request, key: str, principal: PrincipalDep, package_id: PackageId = None
+) -> OpenPackage:
     """The package that the path's slide and ``?package=`` name."""
     parts = services(request)
-    return await parts.lookup.run(lambda: parts.packages.open(parts.packages.find(key, package_id)))
+    found = await parts.lookup.run(
+        lambda: parts.packages.open(parts.packages.find(key, package_id, principal.tenant))
+    )
+    trail_of(request).note(slide=found.record.slide_id, package=found.record.id)
+    return found
 
 
 PackageDep = Annotated[OpenPackage, Depends(package)]

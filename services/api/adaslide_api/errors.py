@@ -17,6 +17,8 @@ STATUS: dict[type[errors.AdaSlideError], int] = {
     errors.SlideUnsupported: 415,
     errors.SlideTooLarge: 413,
     errors.InputError: 422,
+    errors.Unauthenticated: 401,
+    errors.Denied: 403,
     errors.NotFound: 404,
     errors.Conflict: 409,
     errors.RestoreTimeout: 504,
@@ -25,6 +27,7 @@ STATUS: dict[type[errors.AdaSlideError], int] = {
 }
 """An error has the status of its nearest ancestor here."""
 
+_HEADERS = {401: {"WWW-Authenticate": 'Bearer realm="adaslide"'}, 503: {"Retry-After": str(RETRY_AFTER_S)}}
 _FRAMEWORK_CODES = {404: "not-found", 405: "method-not-allowed", 413: "too-large", 415: "unsupported-format"}
 
 
@@ -37,7 +40,7 @@ def problem(status: int, code: str, detail: str, **more: Any) -> JSONResponse:
     """A problem document; its ``type`` is a page of this service."""
     title = code.replace("-", " ").capitalize()
     body = {"type": f"/problems/{code}", "title": title, "status": status, "code": code, "detail": detail}
-    headers = {"Retry-After": str(RETRY_AFTER_S)} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
+    headers = _HEADERS.get(status)
     return JSONResponse({**body, **more}, status, headers, media_type=PROBLEM_TYPE)
 
 
@@ -51,7 +54,7 @@ def install(app: FastAPI) -> None:
 
 def _ours(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, errors.AdaSlideError)
-    return problem(status_of(error), error.code, error.message)
+    return problem(status_of(error), error.code, error.message, **error.more)
 
 
 def _invalid(request: Request, error: Exception) -> JSONResponse:

@@ -41,8 +41,9 @@ class Guard:
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
         self._upload_bytes = settings.limits.upload_bytes
-        serving = settings.serving
-        self._hosts = LOOPBACK_NAMES | {serving.host} if serving.loopback else None
+        # With users a request needs a credential that no other page has; else its Host is what tells it.
+        own = {settings.serving.host} if settings.serving.loopback else set()
+        self._hosts = None if settings.auth.required else LOOPBACK_NAMES | own
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -17,12 +17,14 @@ from adaslide.backend import build_backend, owned
 from adaslide.domain.errors import Unavailable
 from adaslide.settings import Serving, Settings
 from adaslide_api import errors
+from adaslide_api.auditor import Auditor
 from adaslide_api.guard import Guard
-from adaslide_api.routes import health, jobs, package, pages, regions, slides, tiles
+from adaslide_api.routes import audit, health, jobs, package, pages, regions, slides, tiles, tokens
 from adaslide_api.wiring import build_services
 from adaslide_worker.main import Worker
 
 GRACE_S = 3
+logger = logging.getLogger("adaslide_api")
 
 
 def create_app(settings: Settings, *, worker: bool = True) -> FastAPI:
@@ -52,17 +54,19 @@ def create_app(settings: Settings, *, worker: bool = True) -> FastAPI:
         version=version("adaslide"),
         summary="Adaptive, measured compression of whole-slide images",
         lifespan=lifespan,
+        openapi_url=None,  # the route in `routes.health` says who may see it
         docs_url=None,  # the usual pages load scripts from elsewhere
         redoc_url=None,
     )
     app.state.services = build_services(backend)
     app.state.worker = None
     # Tiles come first: their paths would else be taken for a slide's name.
-    for routes in (tiles, slides, regions, package, jobs, health, pages):
+    for routes in (tiles, tokens, slides, regions, package, jobs, audit, health, pages):
         app.include_router(routes.router)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     errors.install(app)
     app.add_middleware(Guard, settings=settings)
+    app.add_middleware(Auditor, database=backend.database)
     return app
 
 
@@ -78,6 +82,8 @@ def serve(settings: Settings) -> None:
 def _run(settings: Settings, listener: socket.socket) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("adaslide_worker").setLevel(logging.INFO)
+    if not (settings.serving.loopback or settings.auth.required):
+        logger.warning("nobody has to say who they are: publish the port on this machine's loopback only")
     app = create_app(settings)
     config = uvicorn.Config(
         app,

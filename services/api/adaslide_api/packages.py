@@ -46,10 +46,13 @@ class OpenPackages:
         self._open: OrderedDict[str, OpenPackage] = OrderedDict()
         self._lock = Lock()
 
-    def find(self, slide_key: str, package_id: str | None = None) -> PackageRecord:
-        """A package of the slide (an id or an alias): the one named, else the newest. Raises `NotFound`."""
+    def find(self, slide_key: str, package_id: str | None, tenant: str) -> PackageRecord:
+        """A package of the tenant's slide (an id or an alias): the one named, else the newest.
+
+        Raises `NotFound`.
+        """
         with self._database.read() as unit:
-            slide = unit.slides.find(slide_key)
+            slide = unit.slides.find(slide_key, tenant)
             found = unit.packages.of_slide(slide.id)
         wanted = [package for package in found if package_id in (None, package.id)]
         if not wanted:

@@ -3,12 +3,16 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from adaslide.adapters.identity.oidc import OidcVerifier
 from adaslide.backend import Backend
 from adaslide.settings import Settings
+from adaslide_api.auth import Authenticator
 from adaslide_api.gate import Gate
 from adaslide_api.packages import OpenPackages, TileCache
+from adaslide_api.policy import RestoredPolicy
 from adaslide_api.registration import Registrar
 from adaslide_api.submission import Submitter
+from adaslide_api.tile_tokens import TileTokens
 
 LOOKING_UP, WAITING_LOOKUPS = 4, 512
 READING_SLIDES, WAITING_SLIDES = 2, 16
@@ -21,6 +25,9 @@ class Services:
 
     settings: Settings
     backend: Backend
+    auth: Authenticator
+    tile_tokens: TileTokens
+    restored: RestoredPolicy
     registrar: Registrar
     submitter: Submitter
     packages: OpenPackages
@@ -35,15 +42,20 @@ def build_services(backend: Backend) -> Services:
     """The API's parts on ``backend``."""
     settings, database, workspace = backend.settings, backend.database, backend.workspace
     limits = settings.limits
+    auth, decode = settings.auth, Gate(limits.decode_threads, limits.decode_queue)
+    tokens = None if auth.oidc is None else OidcVerifier(auth.oidc)
     threads = ThreadPoolExecutor(limits.decode_threads, thread_name_prefix="adaslide-decode")
     return Services(
         settings=settings,
         backend=backend,
+        auth=Authenticator(auth, database, tokens),
+        tile_tokens=TileTokens(auth),
+        restored=RestoredPolicy(settings.policy, database, decode),
         registrar=Registrar(settings, database, workspace.slides, workspace.sources),
         submitter=Submitter(database, settings.compression),
         packages=OpenPackages(database, workspace, limits.open_packages, threads),
         tiles=TileCache(limits.tile_cache_bytes),
         lookup=Gate(LOOKING_UP, WAITING_LOOKUPS),
-        decode=Gate(limits.decode_threads, limits.decode_queue),
+        decode=decode,
         register=Gate(READING_SLIDES, WAITING_SLIDES),
     )

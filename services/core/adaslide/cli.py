@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from adaslide import cli_learned, cli_service
+from adaslide import cli_learned, cli_security, cli_service
 from adaslide.domain.errors import (
     AdaSlideError,
     Conflict,
@@ -32,6 +32,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 app.add_typer(cli_learned.train_app, name="train")
 app.add_typer(cli_learned.evaluate_app, name="evaluate")
 app.add_typer(cli_learned.weights_app, name="weights")
+app.add_typer(cli_security.keys_app, name="keys")
+app.add_typer(cli_security.audit_app, name="audit")
 for command in cli_service.COMMANDS:
     app.command()(command)
 

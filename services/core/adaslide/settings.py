@@ -8,6 +8,7 @@ import ipaddress
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -20,9 +21,21 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from adaslide.domain.access import TENANT_PATTERN
 from adaslide.domain.errors import InputError
 
 PREFIX = "ADASLIDE_"
+TOKEN_KEY_CHARS = 32
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` is this machine's own, which no other machine reaches."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class _Group(BaseModel):
@@ -36,24 +49,12 @@ class Serving(_Group):
     port: int = Field(8000, ge=0, le=65535)
     """0 takes any free port."""
     allow_remote: bool = False
-    """Without it the service refuses to listen beyond this machine: it knows no users yet."""
+    """Listening beyond this machine though nobody has to say who they are: for a container whose port is
+    published on this machine's loopback only. The service then answers to loopback names only."""
 
     @property
     def loopback(self) -> bool:
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
-
-    @model_validator(mode="after")
-    def _stay_on_this_machine(self) -> Self:
-        if not (self.loopback or self.allow_remote):
-            raise ValueError(
-                "this address reaches beyond this machine; set ADASLIDE_SERVING__ALLOW_REMOTE=true"
-            )
-        return self
+        return is_loopback(self.host)
 
 
 class Limits(_Group):
@@ -159,6 +160,82 @@ class Store(_Group):
         return url
 
 
+class Oidc(_Group):
+    """The identity provider whose bearer tokens are accepted."""
+
+    issuer: str = Field(min_length=1)
+    audience: str = Field(min_length=1)
+    jwks_url: str
+    """Where its public keys are; https, or http on this machine."""
+    algorithms: Annotated[tuple[Literal["RS256", "ES256"], ...], NoDecode] = ("RS256", "ES256")
+    """Of signatures, comma-separated. No other can be allowed: they have no public key, or no signature."""
+    roles_claim: str = "roles"
+    """A list of roles, or one text of them with spaces between; dots lead into objects."""
+    tenant_claim: str = "tenant"
+    tenant: str | None = Field(None, pattern=TENANT_PATTERN)
+    """The tenant of every token, instead of a claim."""
+    leeway_s: float = Field(30, ge=0, le=300)
+    """How far the provider's clock may be off."""
+    jwks_cache_s: float = Field(300, gt=0)
+    jwks_timeout_s: float = Field(5, gt=0)
+
+    @field_validator("algorithms", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(filter(None, value.split(","))) if isinstance(value, str) else value
+
+    @field_validator("algorithms")
+    @classmethod
+    def _some(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("at least one algorithm")
+        return value
+
+    @field_validator("jwks_url")
+    @classmethod
+    def _unforgeable(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.hostname or "")):
+            raise ValueError("keys come from https://..., or from http:// on this machine")
+        return url
+
+
+class Auth(_Group):
+    """Who may use the service."""
+
+    mode: Literal["none", "required"] = "none"
+    """``none``: whoever reaches the service may do everything, so that only this machine may reach it."""
+    oidc: Oidc | None = None
+    token_key: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    """What signs tile tokens; several, comma-separated, for rotation: the first signs, all are accepted.
+    None is a key of the process's own, which no other process knows and no restart keeps."""
+    token_s: int = Field(300, ge=60, le=3600)
+    """Seconds that a tile token lives."""
+
+    @property
+    def required(self) -> bool:
+        return self.mode == "required"
+
+    @field_validator("token_key", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(filter(None, value.split(","))) if isinstance(value, str) else value
+
+    @field_validator("token_key")
+    @classmethod
+    def _long(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if any(len(key.get_secret_value()) < TOKEN_KEY_CHARS for key in keys):
+            raise ValueError(f"a key has at least {TOKEN_KEY_CHARS} characters, and no comma")
+        return keys
+
+
+class Policy(_Group):
+    """What the site allows."""
+
+    restored_for_primary: bool = False
+    """Whether restored pixels may be shown for primary diagnosis."""
+
+
 class Settings(BaseSettings):
     """Everything that can be set; every default works as it stands."""
 
@@ -173,6 +250,8 @@ class Settings(BaseSettings):
     """A folder of further weights, with a ``manifest.toml``. Nets are opened by whichever process meets
     a patch that names them, so that it is read from the environment, not handed on from here."""
     serving: Serving = Serving()
+    auth: Auth = Auth()
+    policy: Policy = Policy()
     limits: Limits = Limits()
     compression: Compression = Compression()
     database: DatabaseSettings = DatabaseSettings()
@@ -195,6 +274,14 @@ class Settings(BaseSettings):
     def _resolved(cls, value: tuple[Path, ...]) -> tuple[Path, ...]:
         return tuple(root.expanduser().resolve() for root in value)
 
+    @model_validator(mode="after")
+    def _stay_on_this_machine(self) -> Self:
+        if not (self.serving.loopback or self.auth.required or self.serving.allow_remote):
+            raise ValueError(
+                "ADASLIDE_SERVING__HOST reaches beyond this machine: set ADASLIDE_AUTH__MODE=required"
+            )
+        return self
+
     @property
     def database_url(self) -> str:
         return self.database.url or f"sqlite:///{self.data_dir / 'adaslide.sqlite'}"
@@ -214,6 +301,7 @@ def load_settings(**given: Any) -> Settings:
         return Settings(**given)
     except ValidationError as error:
         wrong = "; ".join(
-            f"{PREFIX}{'__'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()
+            f"{PREFIX}{'__'.join(map(str, e['loc'])).upper()}: {e['msg']}" if e["loc"] else e["msg"]
+            for e in error.errors()
         )
         raise InputError(f"settings refused: {wrong}") from error

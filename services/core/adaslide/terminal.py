@@ -15,6 +15,6 @@ console = Console(stderr=True)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
-def print_json(data: dict[str, Any]) -> None:
+def print_json(data: dict[str, Any] | list[Any]) -> None:
     """Results for machines; a number that JSON does not know is a bug, not ``NaN``."""
     sys.stdout.write(json.dumps(data, indent=2, allow_nan=False) + "\n")

@@ -9,9 +9,11 @@ from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import JSONResponse
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
+from adaslide.domain.access import Role
 from adaslide.domain.errors import InputError
 from adaslide.domain.job import JobState
 from adaslide.ports.jobs import JobEvent, JobRecord, UnitOfWork
+from adaslide_api.access import PrincipalDep, require
 from adaslide_api.deps import ServicesDep
 from adaslide_api.schemas import JobOut, JobPage
 from adaslide_api.wiring import Services
@@ -19,6 +21,7 @@ from adaslide_api.wiring import Services
 router = APIRouter(tags=["jobs"])
 
 POLL_S = 0.25
+LOOK = require(Role.VIEWER, Role.INTEGRATOR, Role.OPERATOR)
 
 
 def _out(unit: UnitOfWork, job: JobRecord) -> JobOut:
@@ -26,55 +29,64 @@ def _out(unit: UnitOfWork, job: JobRecord) -> JobOut:
     return JobOut.of(job, unit.slides.get(job.slide_id), package)
 
 
-@router.get("/jobs")
+@router.get("/jobs", dependencies=[LOOK])
 def jobs(
     parts: ServicesDep,
+    principal: PrincipalDep,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     before: str | None = None,
     slide: str | None = None,
 ) -> JobPage:
     """Jobs, newest first; ``slide`` (an id) keeps those of one slide."""
     with parts.backend.database.read() as unit:
-        found = unit.jobs.page(limit, before, slide)
+        found = unit.jobs.page(limit, before, slide, principal.tenant)
         items = [_out(unit, job) for job in found]
     return JobPage(items=items, next=found[-1].id if len(found) == limit else None)
 
 
-@router.get("/jobs/{job_id}")
-def job(job_id: str, parts: ServicesDep) -> JobOut:
+@router.get("/jobs/{job_id}", dependencies=[LOOK])
+def job(job_id: str, parts: ServicesDep, principal: PrincipalDep) -> JobOut:
     """One job."""
     with parts.backend.database.read() as unit:
-        return _out(unit, unit.jobs.get(job_id))
+        return _out(unit, unit.jobs.get(job_id, principal.tenant))
 
 
-@router.delete("/jobs/{job_id}", status_code=202, response_model=JobOut)
-def cancel(job_id: str, parts: ServicesDep) -> Response:
+@router.delete(
+    "/jobs/{job_id}",
+    status_code=202,
+    response_model=JobOut,
+    dependencies=[require(Role.INTEGRATOR, action="job.cancel")],
+)
+def cancel(job_id: str, parts: ServicesDep, principal: PrincipalDep) -> Response:
     """Asks for the job's end; what it has written so far is removed."""
-    job = parts.submitter.cancel(job_id)
+    job = parts.submitter.cancel(job_id, principal.tenant)
     with parts.backend.database.read() as unit:
         return JSONResponse(_out(unit, job).model_dump(mode="json"), 202)
 
 
-@router.get("/jobs/{job_id}/events", response_class=EventSourceResponse)
+@router.get("/jobs/{job_id}/events", dependencies=[LOOK], response_class=EventSourceResponse)
 async def events(
-    job_id: str, parts: ServicesDep, last_event_id: Annotated[str | None, Header()] = None
+    job_id: str,
+    parts: ServicesDep,
+    principal: PrincipalDep,
+    last_event_id: Annotated[str | None, Header()] = None,
 ) -> EventSourceResponse:
     """The job's log as server-sent events, from ``Last-Event-ID`` on; ends with the job."""
     if last_event_id and not last_event_id.isdecimal():
         raise InputError("Last-Event-ID is a number")
-    await to_thread.run_sync(_look, parts, job_id, 0)
-    return EventSourceResponse(_follow(parts, job_id, int(last_event_id or 0)))
+    await to_thread.run_sync(_look, parts, job_id, 0, principal.tenant)
+    return EventSourceResponse(_follow(parts, job_id, int(last_event_id or 0), principal.tenant))
 
 
-def _look(parts: Services, job_id: str, after: int) -> tuple[list[JobEvent], bool]:
+def _look(parts: Services, job_id: str, after: int, tenant: str) -> tuple[list[JobEvent], bool]:
     with parts.backend.database.read() as unit:
-        ended = unit.jobs.get(job_id).state.terminal
+        ended = unit.jobs.get(job_id, tenant).state.terminal
         return unit.jobs.events(job_id, after), ended
 
 
-async def _follow(parts: Services, job_id: str, after: int) -> AsyncIterator[ServerSentEvent]:
+async def _follow(parts: Services, job_id: str, after: int, tenant: str) -> AsyncIterator[ServerSentEvent]:
     while True:
-        found, ended = await to_thread.run_sync(_look, parts, job_id, after)
+        found, ended = await to_thread.run_sync(_look, parts, job_id, after, tenant)
         for event in found:
             data = json.dumps({**event.data, "at": event.at.isoformat()})
             yield ServerSentEvent(data, event=event.kind, id=str(event.id))

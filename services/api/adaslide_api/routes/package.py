@@ -6,8 +6,10 @@ from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
+from adaslide.domain.access import Role
 from adaslide.domain.errors import InputError, NotFound
 from adaslide.ports.objects import ReadStore
+from adaslide_api.access import require
 from adaslide_api.deps import PackageDep
 from adaslide_api.errors import problem
 from adaslide_api.ranges import ByteRange, Unsatisfiable, parse_range
@@ -16,10 +18,13 @@ from adaslide_api.routes.tiles import cache_headers, make_tag, not_modified
 router = APIRouter(tags=["package"])
 
 BLOCK_BYTES = 1 << 20
+READ = require(Role.VIEWER, action="package.read", once=True)
 
 
-@router.head("/slides/{key}/package/{path:path}", response_class=Response, include_in_schema=False)
-@router.get("/slides/{key}/package/{path:path}", response_class=Response)
+@router.head(
+    "/slides/{key}/package/{path:path}", dependencies=[READ], response_class=Response, include_in_schema=False
+)
+@router.get("/slides/{key}/package/{path:path}", dependencies=[READ], response_class=Response)
 async def package_object(path: str, package: PackageDep, request: Request) -> Response:
     """One object of the package. ``Range`` is honoured."""
     try:

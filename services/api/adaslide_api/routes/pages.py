@@ -1,22 +1,27 @@
 """Pages for people: the viewer, the list of jobs, what a problem means."""
 
+import base64
+from datetime import UTC, datetime
 from functools import cache
-from typing import Any
+from typing import Annotated, Any
 
 import jinja2
 import numpy as np
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse, RedirectResponse
 
+from adaslide.domain.access import Principal, Role
 from adaslide.domain.errors import AdaSlideError, NotFound
 from adaslide.domain.profile import PROFILES
-from adaslide.domain.rung import PROVENANCE, Provenance, Rung
+from adaslide.domain.rung import PROVENANCE, RESTORED_RUNGS, Provenance, Rung
 from adaslide.pipeline.made_with import BICUBIC, MadeWith
 from adaslide.pipeline.maps import AGENT_NOTE, RUNG_COLOURS, legend
 from adaslide.pipeline.report import human_bytes
+from adaslide_api.access import PUBLIC, PrincipalDep, require
 from adaslide_api.deps import PackageId, ServicesDep
 from adaslide_api.errors import status_of
 from adaslide_api.packages import OpenPackage
+from adaslide_api.tile_tokens import LONGEST_TOKEN
 from adaslide_api.wiring import Services
 
 router = APIRouter(include_in_schema=False)
@@ -45,30 +50,38 @@ def _page(name: str, status: int = 200, **context: Any) -> HTMLResponse:
     return HTMLResponse(_templates().get_template(name).render(**context), status)
 
 
-@router.get("/")
+@router.get("/", dependencies=[PUBLIC])
 async def root() -> RedirectResponse:
     """To the list of jobs."""
     return RedirectResponse("/admin")
 
 
-@router.get("/admin")
+@router.get("/admin", dependencies=[require(Role.VIEWER, Role.INTEGRATOR, Role.OPERATOR)])
 async def admin() -> HTMLResponse:
     """Slides and jobs, live."""
     return _page("admin.html", profiles=list(PROFILES))
 
 
-@router.get("/viewer/{key}")
-async def viewer(key: str, parts: ServicesDep, package_id: PackageId = None) -> HTMLResponse:
+@router.get("/viewer/{key}", dependencies=[require(Role.VIEWER, tile_token=True)])
+async def viewer(
+    key: str,
+    parts: ServicesDep,
+    principal: PrincipalDep,
+    package_id: PackageId = None,
+    token: Annotated[str | None, Query(max_length=LONGEST_TOKEN)] = None,
+) -> HTMLResponse:
     """A slide in the browser; a page that waits while it has no package."""
     try:
-        return await parts.decode.run(_viewer, parts, key, package_id)
+        return await parts.decode.run(_viewer, parts, principal, key, package_id, token)
     except NotFound:
-        title, text = await parts.decode.run(_why_not, parts, key)
+        title, text = await parts.decode.run(_why_not, parts, key, principal.tenant)
         return _page("message.html", 404, title=title, text=text)
 
 
-def _viewer(parts: Services, key: str, package_id: str | None) -> HTMLResponse:
-    package = parts.packages.open(parts.packages.find(key, package_id))
+def _viewer(
+    parts: Services, principal: Principal, key: str, package_id: str | None, token: str | None
+) -> HTMLResponse:
+    package = parts.packages.open(parts.packages.find(key, package_id, principal.tenant))
     with parts.backend.database.read() as unit:
         slide = unit.slides.get(package.record.slide_id)
         packages = unit.packages.of_slide(slide.id)
@@ -88,7 +101,7 @@ def _viewer(parts: Services, key: str, package_id: str | None) -> HTMLResponse:
         restored=any(row["provenance"] == Provenance.RESTORED for row in rungs),
         layers=known_layers(package, FIDELITY_LAYERS),
         decision_layers=known_layers(package, DECISION_LAYERS),
-        data=_view_data(package),
+        data=_view_data(package) | _images(parts, principal, package, token),
     )
 
 
@@ -144,6 +157,7 @@ def _view_data(package: OpenPackage) -> dict[str, Any]:
         "rows": package.reader.grid.rows,
         "cols": package.reader.grid.cols,
         "mpp": info.mpp,
+        "restored": _restored_bits(package),
         "second_judge": MadeWith.of(info.attributes).second_judge,
         "colours": {rung.label: colour for rung, colour in RUNG_COLOURS.items()},
         "provenances": {rung.label: PROVENANCE[rung].value for rung in Rung},
@@ -153,19 +167,34 @@ def _view_data(package: OpenPackage) -> dict[str, Any]:
     }
 
 
-def _why_not(parts: Services, key: str) -> tuple[str, str]:
+def _images(parts: Services, principal: Principal, package: OpenPackage, token: str | None) -> dict[str, Any]:
+    """How the page's images are let in. A page that came with a token has no other credential to renew it."""
+    if token is not None or not parts.auth.required:
+        return {"token": token, "renew_s": None}
+    now = datetime.now(UTC)
+    grant = parts.tile_tokens.grant(principal, package.record.slide_id, package.record.id, now)
+    return {"token": parts.tile_tokens.sign(grant), "renew_s": (grant.expires - now.timestamp()) / 2}
+
+
+def _restored_bits(package: OpenPackage) -> str:
+    """One bit a patch, row by row, set where it is restored; base64."""
+    bits = np.isin(package.reader.maps.decision["rung"], [int(rung) for rung in RESTORED_RUNGS])
+    return base64.b64encode(np.packbits(bits).tobytes()).decode()
+
+
+def _why_not(parts: Services, key: str, tenant: str) -> tuple[str, str]:
     with parts.backend.database.read() as unit:
         try:
-            slide = unit.slides.find(key)
+            slide = unit.slides.find(key, tenant)
         except NotFound:
             return "No such slide", "Nothing is registered under that name."
-        jobs = unit.jobs.page(1, slide_id=slide.id)
+        jobs = unit.jobs.page(1, slide_id=slide.id, tenant=tenant)
     if not jobs:
         return "Not compressed yet", "The slide is registered, but no job has made a package of it."
     return "Not ready yet", f"The slide's latest job is {jobs[0].state.value}."
 
 
-@router.get("/problems/{code}")
+@router.get("/problems/{code}", dependencies=[PUBLIC])
 async def problem_page(code: str) -> HTMLResponse:
     """What a problem's ``type`` leads to."""
     found = [error for error in _tree(AdaSlideError) if error.code == code]

@@ -16,7 +16,8 @@ from adaslide.pipeline.maps import LAYERS, render_map
 from adaslide_api.deps import PackageDep, ServicesDep
 from adaslide_api.images import ENCODERS, REGION_FORMATS, png
 from adaslide_api.packages import OpenPackage, Tile
-from adaslide_api.routes.tiles import cache_headers, make_tag, not_modified
+from adaslide_api.policy import AskedDep, unrestored
+from adaslide_api.routes.tiles import SEE, cache_headers, make_tag, not_modified
 from adaslide_api.schemas import PatchOut, PatchWord
 
 router = APIRouter(tags=["regions"])
@@ -32,6 +33,7 @@ Side = Annotated[int, Query(ge=0, le=10**7)]
 
 @router.get(
     "/slides/{key}/region",
+    dependencies=[SEE],
     response_class=Response,
     responses={200: {"content": {ENCODERS[suffix][0]: {} for suffix in REGION_FORMATS.values()}}},
 )
@@ -39,6 +41,7 @@ async def region(
     package: PackageDep,
     parts: ServicesDep,
     request: Request,
+    asked: AskedDep,
     x: Side,
     y: Side,
     w: Annotated[int, Query(ge=1, le=10**7)],
@@ -49,23 +52,37 @@ async def region(
     """Restored pixels of any region, in pixels of its level. png and npy ((h, w, 3) uint8) are exact."""
     if w * h > parts.settings.limits.region_pixels:
         raise SlideTooLarge(f"a region has at most {parts.settings.limits.region_pixels} pixels")
-    tag = make_tag(package, "region", level, x, y, w, h, format)
+    where = Region(x, y, w, h)
+    if not where.inside(package.restoration.size_at(1 << level)):
+        raise RegionOutOfRange("the region leaves the slide")
+    preview = await parts.restored.previewed(package, where, 1 << level, asked)
+    tag = make_tag(package, "region", level, x, y, w, h, format, *(["preview"] if preview else []))
     headers = cache_headers(request, tag)
     if not_modified(request, tag):
         return Response(status_code=304, headers=headers)
-    made, took = await parts.decode.run(_render, package, Region(x, y, w, h), level, REGION_FORMATS[format])
+    made, took = await parts.decode.run(
+        _render, package, where, level, REGION_FORMATS[format], preview=preview
+    )
     headers |= {**made.headers, "Server-Timing": f"region;dur={took:.1f}"}
     return Response(made.data, media_type=made.media_type, headers=headers)
 
 
-def _render(package: OpenPackage, where: Region, level: int, suffix: str) -> tuple[Tile, float]:
+def _render(
+    package: OpenPackage, where: Region, level: int, suffix: str, *, preview: bool
+) -> tuple[Tile, float]:
     started = time.perf_counter()
-    tile = Tile.of(package.restoration.read(where, 1 << level), suffix)
+    restored = (
+        unrestored(package.restoration, where) if preview else package.restoration.read(where, 1 << level)
+    )
+    tile = Tile.of(restored, suffix)
     return tile, 1000 * (time.perf_counter() - started)
 
 
 @router.get(
-    "/slides/{key}/maps/{layer}.png", response_class=Response, responses={200: {"content": {"image/png": {}}}}
+    "/slides/{key}/maps/{layer}.png",
+    dependencies=[SEE],
+    response_class=Response,
+    responses={200: {"content": {"image/png": {}}}},
 )
 async def map_image(
     layer: str,
@@ -88,7 +105,7 @@ async def map_image(
     return Response(data, media_type="image/png", headers=headers)
 
 
-@router.get("/slides/{key}/patches/{row}/{col}")
+@router.get("/slides/{key}/patches/{row}/{col}", dependencies=[SEE])
 async def patch(row: int, col: int, package: PackageDep, parts: ServicesDep) -> PatchOut:
     """What was decided for one patch, and what was measured of it."""
     return await parts.decode.run(patch_facts, package, row, col)

@@ -6,17 +6,22 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 
+from adaslide.domain.access import Role
 from adaslide.domain.errors import InputError, NotFound
 from adaslide.ports.jobs import PackageRecord, SlideRecord
+from adaslide_api.access import PrincipalDep, require
 from adaslide_api.deps import ServicesDep
 from adaslide_api.registration import checked_alias
 from adaslide_api.schemas import CompressBody, JobOut, PackageOut, SlideOut, SlidePage, SourceBody
+from adaslide_api.trail import trail_of
 from adaslide_api.upload import receive_upload
 from adaslide_api.wiring import Services
 
 router = APIRouter(tags=["slides"])
 
 JOB_RETRY_AFTER_S = 2
+REGISTER = require(Role.INTEGRATOR, action="slide.register")
+LOOK = require(Role.VIEWER, Role.INTEGRATOR)
 _BODIES: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -34,22 +39,26 @@ _BODIES: dict[str, Any] = {
 }
 
 
-async def _register(request: Request, parts: Services, alias: str | None) -> tuple[SlideRecord, bool]:
+async def _register(
+    request: Request, parts: Services, alias: str | None, tenant: str
+) -> tuple[SlideRecord, bool]:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        return await _receive(request, parts, alias)
+        return await _receive(request, parts, alias, tenant)
     try:
         source = SourceBody.model_validate_json(await request.body())
     except ValidationError:
         raise InputError('the body is an upload with a "file", or JSON like {"uri": "file:///..."}') from None
-    return await parts.register.run(parts.registrar.register_uri, source.uri, alias)
+    return await parts.register.run(parts.registrar.register_uri, source.uri, alias, tenant)
 
 
-async def _receive(request: Request, parts: Services, alias: str | None) -> tuple[SlideRecord, bool]:
+async def _receive(
+    request: Request, parts: Services, alias: str | None, tenant: str
+) -> tuple[SlideRecord, bool]:
     slide_id, folder = parts.registrar.new_folder()
     try:
         name = await receive_upload(request, folder)
-        return await parts.register.run(parts.registrar.register_upload, slide_id, name, alias)
+        return await parts.register.run(parts.registrar.register_upload, slide_id, name, alias, tenant)
     except BaseException:
         parts.registrar.discard(slide_id)
         raise
@@ -60,55 +69,72 @@ def _created(slide: SlideRecord, *, new: bool) -> JSONResponse:
     return JSONResponse(body, 201 if new else 200, {"Location": f"/slides/{slide.id}"})
 
 
-@router.post("/slides", status_code=201, response_model=SlideOut, openapi_extra=_BODIES)
-async def register(request: Request, parts: ServicesDep) -> Response:
+@router.post(
+    "/slides", dependencies=[REGISTER], status_code=201, response_model=SlideOut, openapi_extra=_BODIES
+)
+async def register(request: Request, parts: ServicesDep, principal: PrincipalDep) -> Response:
     """Registers an upload (``multipart/form-data``, field ``file``) or a slide read in place."""
-    slide, _ = await _register(request, parts, None)
+    slide, _ = await _register(request, parts, None, principal.tenant)
+    trail_of(request).note(slide=slide.id)
     return _created(slide, new=True)
 
 
-@router.put("/slides/{key}", status_code=201, response_model=SlideOut, openapi_extra=_BODIES)
-async def register_as(key: str, request: Request, parts: ServicesDep) -> Response:
+@router.put(
+    "/slides/{key}",
+    dependencies=[REGISTER],
+    status_code=201,
+    response_model=SlideOut,
+    openapi_extra=_BODIES,
+)
+async def register_as(key: str, request: Request, parts: ServicesDep, principal: PrincipalDep) -> Response:
     """The same under the caller's own name. 200 when the same slide has that name already."""
-    slide, new = await _register(request, parts, checked_alias(key))
+    slide, new = await _register(request, parts, checked_alias(key), principal.tenant)
+    trail_of(request).note(slide=slide.id)
     return _created(slide, new=new)
 
 
-@router.get("/slides")
+@router.get("/slides", dependencies=[LOOK])
 def slides(
-    parts: ServicesDep, limit: Annotated[int, Query(ge=1, le=200)] = 50, before: str | None = None
+    parts: ServicesDep,
+    principal: PrincipalDep,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    before: str | None = None,
 ) -> SlidePage:
     """Registered slides, newest first."""
     with parts.backend.database.read() as unit:
-        found = unit.slides.page(limit, before)
+        found = unit.slides.page(limit, before, principal.tenant)
         items = [SlideOut.of(slide, unit.packages.of_slide(slide.id)) for slide in found]
     return SlidePage(items=items, next=found[-1].id if len(found) == limit else None)
 
 
-@router.get("/slides/{key}")
-def slide(key: str, parts: ServicesDep) -> SlideOut:
+@router.get("/slides/{key}", dependencies=[LOOK])
+def slide(key: str, parts: ServicesDep, principal: PrincipalDep) -> SlideOut:
     """One slide, by id or by the caller's own name."""
     with parts.backend.database.read() as unit:
-        found = unit.slides.find(key)
+        found = unit.slides.find(key, principal.tenant)
         return SlideOut.of(found, unit.packages.of_slide(found.id))
 
 
 @router.post(
     "/slides/{key}/compress",
+    dependencies=[require(Role.INTEGRATOR, action="slide.compress")],
     status_code=202,
     response_model=JobOut,
     responses={200: {"model": PackageOut, "description": "The package exists already"}},
 )
 async def compress(
     key: str,
+    request: Request,
     parts: ServicesDep,
+    principal: PrincipalDep,
     body: CompressBody | None = None,
     idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
 ) -> Response:
     """Makes a job. The same request again finds the same job, or its package."""
     body = body or CompressBody()
-    slide = await parts.register.run(_slide_to_compress, parts, key, body.source)
+    slide = await parts.register.run(_slide_to_compress, parts, principal.tenant, key, body.source)
     outcome = await parts.register.run(parts.submitter.submit, slide, body.request(), idempotency_key)
+    trail_of(request).note(slide=slide.id, job=getattr(outcome, "job_id", outcome.id))
     if isinstance(outcome, PackageRecord):
         package = PackageOut.of(outcome)
         return JSONResponse(package.model_dump(mode="json"), 200, {"Location": f"/slides/{slide.id}"})
@@ -116,11 +142,11 @@ async def compress(
     return JSONResponse(JobOut.of(outcome, slide).model_dump(mode="json"), 202, headers)
 
 
-def _slide_to_compress(parts: Services, key: str, source: SourceBody | None) -> SlideRecord:
+def _slide_to_compress(parts: Services, tenant: str, key: str, source: SourceBody | None) -> SlideRecord:
     try:
         with parts.backend.database.read() as unit:
-            return unit.slides.find(key)
+            return unit.slides.find(key, tenant)
     except NotFound:
         if source is None:
             raise
-    return parts.registrar.register_uri(source.uri, checked_alias(key))[0]
+    return parts.registrar.register_uri(source.uri, checked_alias(key), tenant)[0]

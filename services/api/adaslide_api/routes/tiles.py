@@ -8,13 +8,18 @@ from importlib.metadata import version
 
 from fastapi import APIRouter, Request, Response
 
+from adaslide.addressing.deepzoom import TileAddress
+from adaslide.domain.access import Role
 from adaslide.domain.errors import NotFound, RegionOutOfRange
+from adaslide_api.access import require
 from adaslide_api.deps import PackageDep, ServicesDep
 from adaslide_api.images import ENCODERS, TILE_FORMATS
 from adaslide_api.packages import OpenPackage, Tile
+from adaslide_api.policy import USE_HEADER, AskedDep, unrestored
 
 router = APIRouter(tags=["tiles"])
 
+SEE = require(Role.VIEWER, tile_token=True)
 YEAR_S, MINUTE_S = 31_536_000, 60
 _TILE = re.compile(rf"(\d{{1,9}})_(\d{{1,9}})\.({'|'.join(TILE_FORMATS)})", re.ASCII)
 
@@ -22,7 +27,7 @@ _TILE = re.compile(rf"(\d{{1,9}})_(\d{{1,9}})\.({'|'.join(TILE_FORMATS)})", re.A
 def cache_headers(request: Request, tag: str) -> dict[str, str]:
     """A package never changes. A URL that does not name one may mean another package soon."""
     age = YEAR_S if "package" in request.query_params else MINUTE_S
-    return {"ETag": tag, "Cache-Control": f"private, max-age={age}, immutable"}
+    return {"ETag": tag, "Cache-Control": f"private, max-age={age}, immutable", "Vary": USE_HEADER}
 
 
 @cache
@@ -43,7 +48,7 @@ def not_modified(request: Request, tag: str) -> bool:
     return tag in given or "*" in given
 
 
-@router.get("/slides/{key}.dzi", response_class=Response)
+@router.get("/slides/{key}.dzi", dependencies=[SEE], response_class=Response)
 def descriptor(package: PackageDep, request: Request) -> Response:
     """The DeepZoom descriptor; tiles are the package's patches, without overlap."""
     tag = make_tag(package, "dzi")
@@ -53,22 +58,27 @@ def descriptor(package: PackageDep, request: Request) -> Response:
 
 @router.get(
     "/slides/{key}_files/{level}/{name}",
+    dependencies=[SEE],
     response_class=Response,
     responses={200: {"content": {ENCODERS[suffix][0]: {} for suffix in TILE_FORMATS}}},
 )
-async def tile(level: int, name: str, package: PackageDep, parts: ServicesDep, request: Request) -> Response:
+async def tile(
+    level: int, name: str, package: PackageDep, parts: ServicesDep, request: Request, asked: AskedDep
+) -> Response:
     """The tile ``{col}_{row}.{jpg|webp|avif|png}`` of a DeepZoom level."""
     match = _TILE.fullmatch(name)
     if match is None:
         raise NotFound("no such tile")
     col, row, suffix = int(match[1]), int(match[2]), match[3]
-    tag = make_tag(package, "tile", level, col, row, suffix)
+    address = _address(package, level, col, row)
+    preview = await parts.restored.previewed(package, address.region, address.downsample, asked)
+    tag = make_tag(package, "tile", level, col, row, suffix, *(["preview"] if preview else []))
     headers = cache_headers(request, tag)
     if not_modified(request, tag):
         return Response(status_code=304, headers=headers)
     cached = parts.tiles.get(tag)
     if cached is None:
-        made, timing = await parts.decode.run(_render, package, level, col, row, suffix)
+        made, timing = await parts.decode.run(_render, package, address, suffix, preview=preview)
         parts.tiles.put(tag, made)
     else:
         made, timing = cached, "cache"
@@ -76,13 +86,20 @@ async def tile(level: int, name: str, package: PackageDep, parts: ServicesDep, r
     return Response(made.data, media_type=made.media_type, headers=headers)
 
 
-def _render(package: OpenPackage, level: int, col: int, row: int, suffix: str) -> tuple[Tile, str]:
-    started = time.perf_counter()
+def _address(package: OpenPackage, level: int, col: int, row: int) -> TileAddress:
     try:
-        address = package.deepzoom.address(level, col, row)
+        return package.deepzoom.address(level, col, row)
     except RegionOutOfRange:
         raise NotFound("no such tile") from None
-    restored = package.restoration.read(address.region, address.downsample)
+
+
+def _render(package: OpenPackage, address: TileAddress, suffix: str, *, preview: bool) -> tuple[Tile, str]:
+    started = time.perf_counter()
+    restored = (
+        unrestored(package.restoration, address.region)
+        if preview
+        else package.restoration.read(address.region, address.downsample)
+    )
     decoded = time.perf_counter()
     made = Tile.of(restored, suffix)
     took = 1000 * (decoded - started), 1000 * (time.perf_counter() - decoded)

@@ -6,12 +6,13 @@ const POINTER_MS = 90;
 const SCALE_PX = 130;
 const data = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
-const query = `?package=${data.package}`;
+let token = data.token;
+const query = () => `?package=${data.package}${token ? `&token=${token}` : ""}`;
 const { OpenSeadragon } = window;
 
 const viewer = OpenSeadragon({
   element: $("osd"),
-  tileSources: `${data.slide}.dzi${query}`,
+  tileSources: `${data.slide}.dzi${query()}`,
   drawer: "canvas",
   showNavigationControl: false,
   showNavigator: true,
@@ -46,6 +47,33 @@ viewer.addHandler("open", () => {
 });
 viewer.addHandler("open-failed", () => { $("patch-hint").textContent = "The slide cannot be opened."; });
 
+// Images carry no credential but the token in their URL, which ends; the page's own request gets another.
+async function renew() {
+  const response = await fetch(`${data.slide}/tile-token?package=${data.package}`, { method: "POST" });
+  if (!response.ok) return;
+  token = (await response.json()).token;
+  const source = viewer.world.getItemAt(0)?.source;
+  if (source) source.queryParams = query();
+}
+if (data.renew_s) setInterval(renew, 1000 * data.renew_s);
+
+// A tile of the last level is a patch. Smaller levels show what was stored: nothing in them is restored.
+const restored = Uint8Array.from(atob(data.restored), (char) => char.charCodeAt(0));
+
+function isRestored(row, col) {
+  const place = row * data.cols + col;
+  return (restored[place >> 3] >> (7 - (place & 7))) & 1;
+}
+
+viewer.addHandler("tiled-image-drawn", ({ tiledImage, tiles }) => {
+  const full = tiledImage.source.maxLevel;
+  const shown = tiles.some((drawn) => {
+    const tile = drawn.tile ?? drawn;
+    return tile.level === full && isRestored(tile.y, tile.x);
+  });
+  $("restored-badge").hidden = !shown;
+});
+
 function layer() {
   const chosen = document.querySelector("input[name=layer]:checked").value;
   if (chosen === "decision") return $("decision-map")?.value ?? "rung";
@@ -75,12 +103,16 @@ function show() {
   overlay.hidden = name === null;
   overlay.style.opacity = $("opacity").value;
   overlay.dataset.layer = name ?? "";
-  if (name !== null) picture.src = `${data.slide}/maps/${name}.png${query}&scale=1`;
+  if (name !== null) picture.src = `${data.slide}/maps/${name}.png${query()}&scale=1`;
 }
 
 for (const id of ["layers", "metric", "decision-map", "opacity"]) $(id)?.addEventListener("input", show);
 for (const swatch of document.querySelectorAll(".swatch")) swatch.style.background = swatch.dataset.colour;
-$("package")?.addEventListener("change", (event) => { location.search = `?package=${event.target.value}`; });
+$("package")?.addEventListener("change", (event) => {
+  const search = new URLSearchParams(location.search);
+  search.set("package", event.target.value);
+  location.search = search;
+});
 $("zoom-in").addEventListener("click", () => viewer.viewport.zoomBy(1.6));
 $("zoom-out").addEventListener("click", () => viewer.viewport.zoomBy(1 / 1.6));
 $("home").addEventListener("click", () => viewer.viewport.goHome());
@@ -104,7 +136,7 @@ let pause = 0;
 async function facts(row, col) {
   const key = `${row}/${col}`;
   if (!known.has(key)) {
-    const response = await fetch(`${data.slide}/patches/${key}${query}`);
+    const response = await fetch(`${data.slide}/patches/${key}${query()}`);
     if (!response.ok) return null;
     known.set(key, await response.json());
   }

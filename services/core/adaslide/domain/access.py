@@ -5,6 +5,7 @@ from enum import StrEnum
 
 DEFAULT_TENANT = "default"
 """The tenant of an installation that knows no other."""
+TENANT_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 
 
 class Role(StrEnum):
@@ -20,6 +21,16 @@ class Role(StrEnum):
     """Sets and lifts legal holds."""
     AUDITOR = "auditor"
     """Reads and exports the audit log."""
+
+
+class Use(StrEnum):
+    """What pixels are asked for (header ``X-AdaSlide-Use``)."""
+
+    PRIMARY = "primary"
+    """A first diagnosis is made from them."""
+    SECONDARY = "secondary"
+    """Review, tumour boards, teaching."""
+    RESEARCH = "research"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,9 @@
     │   ├── SlideTooLarge          over the limits that keep a service alive
     │   ├── RegionOutOfRange       a region, level or tile outside the slide
     │   └── ProfileInvalid         no such profile, or settings it does not allow
+    ├── Unauthenticated            who asks is not known
+    ├── Denied                     whoever asks may not
+    │   └── RestoredNotForPrimary  restored pixels were asked for primary diagnosis
     ├── NotFound                   no such slide, job or package
     ├── Conflict                   the request contradicts what is already there
     ├── PackageError               a package that does not keep its promise     (exit 4)
@@ -24,6 +27,7 @@
     └── Unavailable                try again later (retryable)                  (exit 5)
         ├── StoreUnavailable
         ├── BrokerUnavailable
+        ├── IdentityUnavailable
         └── RestoreTimeout
 
 ``code`` is stable and public (it ends the problem type's URI); ``retryable`` says whether the
@@ -31,7 +35,7 @@ same call may succeed later. Messages carry no patient data: never a path, a lab
 property's value of the slide.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class AdaSlideError(Exception):
@@ -43,6 +47,8 @@ class AdaSlideError(Exception):
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
+        self.more: dict[str, Any] = {}
+        """Members that a problem document tells besides."""
 
 
 class InputError(AdaSlideError, ValueError):
@@ -71,6 +77,22 @@ class RegionOutOfRange(InputError):
 
 class ProfileInvalid(InputError):
     code = "profile-invalid"
+
+
+class Unauthenticated(AdaSlideError):
+    code = "unauthenticated"
+
+
+class Denied(AdaSlideError):
+    code = "forbidden"
+
+
+class RestoredNotForPrimary(Denied):
+    code = "restored-not-for-primary"
+
+    def __init__(self, message: str, **more: Any) -> None:
+        super().__init__(message)
+        self.more = more
 
 
 class NotFound(AdaSlideError, LookupError):
@@ -128,6 +150,10 @@ class StoreUnavailable(Unavailable):
 
 class BrokerUnavailable(Unavailable):
     code = "broker-unavailable"
+
+
+class IdentityUnavailable(Unavailable):
+    code = "identity-unavailable"
 
 
 class RestoreTimeout(Unavailable):

@@ -9,6 +9,7 @@ from adaslide.domain.access import DEFAULT_TENANT
 from adaslide.domain.job import JobState, Urgency
 from adaslide.domain.profile import Profile, profile_named
 from adaslide.ports.queue import Message
+from adaslide.ports.security import ApiKeyRepository, AuditRepository
 from adaslide.ports.work import WorkRepository
 
 
@@ -240,6 +241,12 @@ class UnitOfWork(Protocol):
 
     @property
     def keys(self) -> IdempotencyRepository: ...
+
+    @property
+    def api_keys(self) -> ApiKeyRepository: ...
+
+    @property
+    def audit(self) -> AuditRepository: ...
 
     @property
     def work(self) -> WorkRepository: ...

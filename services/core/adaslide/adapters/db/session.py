@@ -14,11 +14,13 @@ from adaslide.adapters.db.clock import db_now
 from adaslide.adapters.db.ids import new_id
 from adaslide.adapters.db.jobs import SqlJobs
 from adaslide.adapters.db.repositories import SqlIdempotencyKeys, SqlPackages, SqlSlides
+from adaslide.adapters.db.security import SqlApiKeys, SqlAudit
 from adaslide.adapters.db.tables import JobRow, OutboxRow
 from adaslide.adapters.db.work import SqlWork
 from adaslide.domain.errors import BrokerUnavailable, StoreUnavailable
 from adaslide.ports.jobs import IdempotencyRepository, JobRepository, PackageRepository, SlideRepository
 from adaslide.ports.queue import Message, TaskQueue
+from adaslide.ports.security import ApiKeyRepository, AuditRepository
 from adaslide.ports.work import WorkRepository
 
 BUSY_TIMEOUT_S = 30
@@ -66,6 +68,8 @@ class SqlUnitOfWork:
         self.packages: PackageRepository = SqlPackages(session)
         self.jobs: JobRepository = SqlJobs(session)
         self.keys: IdempotencyRepository = SqlIdempotencyKeys(session)
+        self.api_keys: ApiKeyRepository = SqlApiKeys(session)
+        self.audit: AuditRepository = SqlAudit(session)
         self.work: WorkRepository = SqlWork(session)
         self.doorbells: list[Message] = []
         self.outbox: dict[str, Message] = {}
