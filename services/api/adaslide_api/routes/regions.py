@@ -1,11 +1,11 @@
 """Parts of a slide that are no tiles: regions, maps, single patches."""
 
-import time
 from typing import Annotated, Literal
 
 import numpy as np
 from fastapi import APIRouter, Query, Request, Response
 
+from adaslide.addressing.deepzoom import TileAddress
 from adaslide.domain.decision import PatchFlag
 from adaslide.domain.errors import NotFound, RegionOutOfRange, SlideTooLarge
 from adaslide.domain.geometry import PatchIndex, Region
@@ -14,10 +14,11 @@ from adaslide.package.envelope import Envelope
 from adaslide.pipeline.made_with import restorer_of
 from adaslide.pipeline.maps import LAYERS, render_map
 from adaslide_api.deps import PackageDep, ServicesDep
+from adaslide_api.entity_tags import cache_headers, make_tag, not_modified
 from adaslide_api.images import ENCODERS, REGION_FORMATS, png
-from adaslide_api.packages import OpenPackage, Tile
-from adaslide_api.routes.tiles import cache_headers, make_tag, not_modified
+from adaslide_api.packages import OpenPackage
 from adaslide_api.schemas import PatchOut, PatchWord
+from adaslide_api.serving.patience import CLIENT_GONE, client_of, while_wanted
 
 router = APIRouter(tags=["regions"])
 
@@ -53,15 +54,13 @@ async def region(
     headers = cache_headers(request, tag)
     if not_modified(request, tag):
         return Response(status_code=304, headers=headers)
-    made, took = await parts.decode.run(_render, package, Region(x, y, w, h), level, REGION_FORMATS[format])
-    headers |= {**made.headers, "Server-Timing": f"region;dur={took:.1f}"}
-    return Response(made.data, media_type=made.media_type, headers=headers)
-
-
-def _render(package: OpenPackage, where: Region, level: int, suffix: str) -> tuple[Tile, float]:
-    started = time.perf_counter()
-    tile = Tile.of(package.restoration.read(where, 1 << level), suffix)
-    return tile, 1000 * (time.perf_counter() - started)
+    address = TileAddress(1 << level, Region(x, y, w, h))
+    made = parts.renderer.region(package, address, REGION_FORMATS[format], tag, client_of(request))
+    served = await while_wanted(request, made, parts.settings.limits.deadline_s)
+    if served is None:
+        return Response(status_code=CLIENT_GONE)
+    headers |= {**served.tile.headers, "Server-Timing": served.timing.header}
+    return Response(served.tile.data, media_type=served.tile.media_type, headers=headers)
 
 
 @router.get(
