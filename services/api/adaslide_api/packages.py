@@ -93,7 +93,7 @@ class OpenPackages:
                 return package
         store = self._workspace.package(record.id)
         reader = PackageReader(store)
-        memory = PatchesOf(record.id, self._patches) if self._patches else None
+        memory = PatchesOf(record.id, self._patches) if self._patches is not None else None
         package = OpenPackage(record, store, reader, restoration(reader, self._executor, memory))
         with self._lock:
             self._open[record.id] = package

@@ -153,7 +153,7 @@ class Restoration:
 
     def remembered(self, view: PatchView) -> RestoredRegion | None:
         """The patch, if the memory has it."""
-        return self._memory.get(view) if self._memory else None
+        return self._memory.get(view) if self._memory is not None else None
 
     def restored(self, net: NetPatch, pixels: Pixels) -> RestoredRegion:
         """The patch that ``pixels``, which its net made of ``net.low``, are; remembered from now on."""
@@ -211,7 +211,7 @@ class Restoration:
         return self._remember(view, patch)
 
     def _remember(self, view: PatchView, patch: RestoredRegion) -> RestoredRegion:
-        if self._memory:
+        if self._memory is not None:
             patch.pixels.setflags(write=False)
             self._memory.put(view, patch)
         return patch
