@@ -5,6 +5,8 @@ from typing import Annotated
 from fastapi import Depends, Query, Request
 
 from adaslide_api.packages import OpenPackage
+from adaslide_api.serving.fairness import Audience
+from adaslide_api.serving.patience import client_of
 from adaslide_api.wiring import Services
 
 
@@ -21,7 +23,10 @@ PackageId = Annotated[str | None, Query(alias="package", description="A package'
 async def package(request: Request, key: str, package_id: PackageId = None) -> OpenPackage:
     """The package that the path's slide and ``?package=`` name."""
     parts = services(request)
-    return await parts.lookup.run(lambda: parts.packages.open(parts.packages.find(key, package_id)))
+    client = Audience(client_of(request))
+    return await parts.lookup.run_for(
+        client, lambda: parts.packages.open(parts.packages.find(key, package_id))
+    )
 
 
 PackageDep = Annotated[OpenPackage, Depends(package)]

@@ -1,11 +1,11 @@
 """Parts of a slide that are no tiles: regions, maps, single patches."""
 
+from functools import partial
 from typing import Annotated, Literal
 
 import numpy as np
 from fastapi import APIRouter, Query, Request, Response
 
-from adaslide.addressing.deepzoom import TileAddress
 from adaslide.domain.decision import PatchFlag
 from adaslide.domain.errors import NotFound, RegionOutOfRange, SlideTooLarge
 from adaslide.domain.geometry import PatchIndex, Region
@@ -54,8 +54,8 @@ async def region(
     headers = cache_headers(request, tag)
     if not_modified(request, tag):
         return Response(status_code=304, headers=headers)
-    address = TileAddress(1 << level, Region(x, y, w, h))
-    made = parts.renderer.region(package, address, REGION_FORMATS[format], tag, client_of(request))
+    read = partial(package.restoration.begin, Region(x, y, w, h), 1 << level)
+    made = parts.renderer.region(package, read, REGION_FORMATS[format], tag, client_of(request))
     served = await while_wanted(request, made, parts.settings.limits.deadline_s)
     if served is None:
         return Response(status_code=CLIENT_GONE)

@@ -1,6 +1,7 @@
 """DeepZoom: the descriptor and its tiles."""
 
 import re
+from functools import partial
 
 from fastapi import APIRouter, Request, Response
 
@@ -43,7 +44,8 @@ async def tile(level: int, name: str, package: PackageDep, parts: ServicesDep, r
     headers = cache_headers(request, tag)
     if not_modified(request, tag):
         return Response(status_code=304, headers=headers)
-    made = parts.renderer.tile(package, address, suffix, tag, client_of(request))
+    read = partial(package.restoration.begin, address.region, address.downsample)
+    made = parts.renderer.tile(package, read, suffix, tag, client_of(request))
     served = await while_wanted(request, made, parts.settings.limits.deadline_s)
     if served is None:
         return Response(status_code=CLIENT_GONE)

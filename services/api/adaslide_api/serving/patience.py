@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from fastapi import Request
 
-from adaslide.domain.access import Principal
+from adaslide.domain.access import LOCAL, Principal
 from adaslide.domain.errors import RestoreTimeout
 
 T = TypeVar("T")
@@ -18,7 +18,7 @@ CLIENT_GONE = 499
 def client_of(request: Request) -> str:
     """Whose turn it is: the principal where the service knows one, else the address that asks."""
     principal: Principal | None = getattr(request.state, "principal", None)
-    if principal is not None:
+    if principal is not None and principal != LOCAL:
         return principal.id
     return request.client.host if request.client else ""
 

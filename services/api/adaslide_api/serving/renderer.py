@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from adaslide.addressing.deepzoom import TileAddress
 from adaslide.domain.errors import Unavailable
 from adaslide.pipeline.restore import NetPatch, RestoredRegion, Unfinished
 from adaslide.ports.cache import Cache
@@ -20,6 +19,9 @@ from adaslide_api.serving.nets import NetQueue
 from adaslide_api.serving.timing import Level, Timing
 
 T = TypeVar("T")
+
+Read = Callable[[], Unfinished | RestoredRegion]
+"""What a request shows: `Restoration.begin` of it, or a region that needs no net. Called in a thread."""
 
 AHEAD = 8
 """Patches of one request that stand in the nets' queue together: a large region fills it for nobody."""
@@ -70,12 +72,10 @@ class Renderer:
         """The tile with that ETag, if it is in memory."""
         return self._tiles.get(tag)
 
-    async def tile(
-        self, package: OpenPackage, address: TileAddress, suffix: str, tag: str, client: str
-    ) -> Served:
-        """The tile at ``address`` as ``suffix``, for ``client``; ``tag`` is its ETag.
+    async def tile(self, package: OpenPackage, read: Read, suffix: str, tag: str, client: str) -> Served:
+        """What ``read`` gives of ``package`` as ``suffix``, for ``client``; ``tag`` is its ETag.
 
-        Raises `Unavailable` when too much waits already, `PackageError`, `ModelError`.
+        Raises `Unavailable` when too much waits already, and what ``read`` and the nets raise.
         """
         cached = self._tiles.get(tag)
         if cached is not None:
@@ -86,34 +86,31 @@ class Renderer:
             if shared is not None:
                 self._tiles.put(tag, shared)
                 return Served(shared, Timing(Level.SHARED))
-            served = await self._made(package, address, suffix, audience)
+            served = await self._made(package, read, suffix, audience)
             self._tiles.put(tag, served.tile)
             self._share(tag, served.tile)
             return served
 
         return await self._together(tag, client, make)
 
-    async def region(
-        self, package: OpenPackage, address: TileAddress, suffix: str, tag: str, client: str
-    ) -> Served:
+    async def region(self, package: OpenPackage, read: Read, suffix: str, tag: str, client: str) -> Served:
         """`tile` of any size, which no cache keeps."""
-        return await self._together(
-            tag, client, lambda audience: self._made(package, address, suffix, audience)
-        )
+        return await self._together(tag, client, lambda audience: self._made(package, read, suffix, audience))
 
     async def _together(self, tag: str, client: str, make: Callable[[Audience], Any]) -> Served:
         under_way = tag in self._flights
         served = await self._flights.share(tag, Audience(client), make)
         return Served(served.tile, Timing(Level.UNDER_WAY)) if under_way else served
 
-    async def _made(
-        self, package: OpenPackage, address: TileAddress, suffix: str, audience: Audience
-    ) -> Served:
+    async def _made(self, package: OpenPackage, read: Read, suffix: str, audience: Audience) -> Served:
         timing = Timing()
-        begin = partial(package.restoration.begin, address.region, address.downsample)
-        unfinished = await self._in_threads(audience, timing, "decode", begin)
-        restored = await self._restored(package, unfinished.nets, audience, timing) if unfinished.nets else []
-        encode = partial(_encoded, unfinished, restored, suffix)
+        found = await self._in_threads(audience, timing, "decode", read)
+        if isinstance(found, RestoredRegion):
+            encode = partial(Tile.of, found, suffix)
+        else:
+            nets = found.nets
+            restored = await self._restored(package, nets, audience, timing) if nets else []
+            encode = partial(_encoded, found, restored, suffix)
         tile = await self._in_threads(audience, timing, "encode", encode, admitted=True)
         return Served(tile, timing)
 

@@ -3,12 +3,12 @@
 import asyncio
 import io
 import threading
+from functools import partial
 
 import numpy as np
 import pytest
 
 from adaslide.adapters.cache.memory import MemoryCache
-from adaslide.addressing.deepzoom import TileAddress
 from adaslide.domain.errors import Unavailable
 from adaslide.domain.geometry import Region
 from adaslide.pipeline.made_with import BICUBIC, restored_by
@@ -24,8 +24,8 @@ def by_net(package):
     return [index for index, name in restored_by(package.reader).items() if name != BICUBIC]
 
 
-def address_of(package, index):
-    return TileAddress(1, package.reader.grid.region(index))
+def read_of(package, index):
+    return partial(package.restoration.begin, package.reader.grid.region(index))
 
 
 @pytest.mark.parametrize("restoring", [{}, {"batch": 8, "window_ms": 20, "threads": 1}])
@@ -41,9 +41,7 @@ def test_what_clients_restore_together_is_what_one_read_gives(
         renderer = make_renderer(**restoring)
         return await asyncio.gather(
             *(
-                renderer.region(
-                    package, address_of(package, index), "npy", f"{index}", f"client {number % 3}"
-                )
+                renderer.region(package, read_of(package, index), "npy", f"{index}", f"client {number % 3}")
                 for number, index in enumerate(patches)
             )
         )
@@ -68,7 +66,8 @@ def test_the_whole_slide_at_once_is_what_one_read_gives(
     async def crowd():
         renderer = make_renderer(queue=16)
         asked = (
-            renderer.region(package, TileAddress(1, r), "npy", str(r), "a") for r in (whole, part, whole)
+            renderer.region(package, partial(package.restoration.begin, r), "npy", str(r), "a")
+            for r in (whole, part, whole)
         )
         return await asyncio.gather(*asked)
 
@@ -85,17 +84,17 @@ def test_a_patch_is_restored_once_for_all_that_show_it(
 ):
     package = open_with_memory(restored_package[1], patch_memory)
     index = by_net(package)[0]
-    address = address_of(package, index)
+    read = read_of(package, index)
 
     async def crowd():
         renderer = make_renderer(restorers=counted_nets)
         for _ in range(2):
             await asyncio.gather(
-                *(renderer.tile(package, address, suffix, suffix, "a") for suffix in ("png", "jpg", "webp")),
-                *(renderer.tile(package, address, "png", "png", client) for client in "abc"),
-                renderer.region(package, address, "npy", "r", "b"),
+                *(renderer.tile(package, read, suffix, suffix, "a") for suffix in ("png", "jpg", "webp")),
+                *(renderer.tile(package, read, "png", "png", client) for client in "abc"),
+                renderer.region(package, read, "npy", "r", "b"),
             )
-        again = await renderer.tile(package, address, "png", "png", "d")
+        again = await renderer.tile(package, read, "png", "png", "d")
         return again, renderer.idle
 
     again, idle = asyncio.run(crowd())
@@ -108,19 +107,19 @@ def test_a_tile_made_in_one_process_is_served_by_another(
     restored_package, open_with_memory, make_renderer, counted_nets
 ):
     package = open_with_memory(restored_package[1])
-    address = address_of(package, by_net(package)[0])
+    read = read_of(package, by_net(package)[0])
     shared = MemoryCache(2**24, len)
 
     async def one():
         renderer = make_renderer(shared)
-        served = await renderer.tile(package, address, "png", '"0123"', "a")
+        served = await renderer.tile(package, read, "png", '"0123"', "a")
         while shared.get("0123") is None:
             await asyncio.sleep(0.01)
         return served
 
     async def other():
         renderer = make_renderer(shared, counted_nets)
-        served = [await renderer.tile(package, address, "png", '"0123"', "a") for _ in range(2)]
+        served = [await renderer.tile(package, read, "png", '"0123"', "a") for _ in range(2)]
         return [s.timing.level for s in served], served[0].tile
 
     made = asyncio.run(one())
@@ -131,12 +130,12 @@ def test_a_tile_made_in_one_process_is_served_by_another(
 
 def test_a_shared_tile_that_was_changed_is_made_again(restored_package, open_with_memory, make_renderer):
     package = open_with_memory(restored_package[1])
-    address = address_of(package, by_net(package)[0])
+    read = read_of(package, by_net(package)[0])
     shared = MemoryCache(2**24, len)
     shared.put("tag", Tile(b"pixels", "image/png", "original").pack()[:-1] + b"S")
 
     async def made():
-        return await make_renderer(shared).tile(package, address, "png", '"tag"', "a")
+        return await make_renderer(shared).tile(package, read, "png", '"tag"', "a")
 
     assert asyncio.run(made()).timing.level is Level.MADE
 
@@ -168,18 +167,17 @@ def test_what_needs_no_net_does_not_wait_for_those_that_do(
             raise Unavailable("was held")
 
     net = Held()
-    address = address_of(nets, by_net(nets)[0])
+    read = read_of(nets, by_net(nets)[0])
 
     async def crowd():
         renderer = make_renderer(restorers=lambda *_: net, queue=1, threads=1)
         waiting = [
-            asyncio.create_task(renderer.region(nets, address, "npy", f"{number}", "a"))
-            for number in range(8)
+            asyncio.create_task(renderer.region(nets, read, "npy", f"{number}", "a")) for number in range(8)
         ]
         await asyncio.sleep(0.3)
         region = Region(0, 0, 480, 480)
         served = await asyncio.wait_for(
-            renderer.tile(plain, TileAddress(1, region), "png", "plain", "a"), timeout=10
+            renderer.tile(plain, partial(plain.restoration.begin, region), "png", "plain", "a"), timeout=10
         )
         net.go_on.set()
         results = await asyncio.gather(*waiting, return_exceptions=True)
@@ -194,11 +192,11 @@ def test_nobody_waits_any_more_and_nothing_is_left(
     restored_package, open_with_memory, make_renderer, counted_nets
 ):
     package = open_with_memory(restored_package[1])
-    address = address_of(package, by_net(package)[0])
+    read = read_of(package, by_net(package)[0])
 
     async def crowd():
         renderer = make_renderer(restorers=counted_nets)
-        task = asyncio.create_task(renderer.tile(package, address, "png", "t", "a"))
+        task = asyncio.create_task(renderer.tile(package, read, "png", "t", "a"))
         await asyncio.sleep(0)
         task.cancel()
         for _ in range(100):
@@ -209,3 +207,16 @@ def test_nobody_waits_any_more_and_nothing_is_left(
 
     assert asyncio.run(crowd()) is None
     assert counted_nets.images == []
+
+
+def test_a_region_that_needs_no_net_may_be_given_whole(exact_package, open_with_memory, make_renderer):
+    package = open_with_memory(exact_package[0])
+    region = Region(100, 200, 300, 200)
+    expected = package.restoration.read(region)
+
+    async def made():
+        return await make_renderer().region(package, lambda: expected, "npy", "r", "a")
+
+    served = asyncio.run(made())
+    np.testing.assert_array_equal(pixels_of(served), expected.pixels)
+    assert served.timing.seconds["restore"] == 0
