@@ -5,7 +5,8 @@ archive, and in the same run a plain OpenSlide DeepZoom server as the peer, aske
 same rate. Open loop: requests leave at their time, whether or not the earlier ones were answered. The client
 runs on the same cores as the servers.
 
-``--soak MINUTES`` instead asks for a mix of everything and watches the service's resident memory.
+``--soak MINUTES`` instead asks for a mix of everything and watches the service's resident memory. Exits
+with 1 if an answer was neither 200 nor a 503 that says when to come back; a soak also when memory grew.
 """
 
 import argparse
@@ -33,13 +34,17 @@ from adaslide.pipeline.made_with import BICUBIC, restored_by
 from adaslide.wiring import folder_store
 from serving_load import Answers, open_loop, process
 
-SERVE = "import sys; from adaslide.cli import main; sys.argv = ['adaslide', 'serve', '--port', '0']; main()"
+SERVE = (
+    "import os, sys; from adaslide.adapters.child import exit_with_parent; exit_with_parent(os.getppid()); "
+    "from adaslide.cli import main; sys.argv = ['adaslide', 'serve', '--port', '0']; main()"
+)
+"""In a process that ends with this one however this one ends."""
 PEER = Path(__file__).parent / "serving_peer.py"
 
 CACHED_RATE, DECODED_RATE, RESTORED_RATE, SOAK_RATE = 20.0, 10.0, 2.0, 10.0
 """Requests a second."""
-BURST, MODEST_RATE = 600, 2.0
-"""Requests at once by one client; requests a second of another one meanwhile."""
+BURST, BURST_PX, MODEST_RATE = 600, 200, 2.0
+"""Regions at once by one client, and their side in px; requests a second of another client meanwhile."""
 OTHER_CLIENT = "127.0.0.2"
 TARGETS_MS = {"cached": 15, "decoded": 60, "restored": 300}
 """At most, of the 95th percentile on an idle machine of two cores."""
@@ -70,7 +75,9 @@ class Subject:
         ]
         plain = [index for index in tissue if index not in by_net]
         pyramid = DeepZoom(reader.info.size, reader.info.patch)
-        return cls(pyramid.max_level, plain, by_net, [reader.grid.region(index) for index in by_net])
+        regions = [reader.grid.region(index) for index in by_net]
+        roomy = [region for region in regions if min(region.width, region.height) >= BURST_PX + 40]
+        return cls(pyramid.max_level, plain, by_net, roomy)
 
     def ours(self, patches: Sequence[PatchIndex], count: int, suffix: str = "jpg") -> list[str]:
         return [f"/slides/sample_files/{self.level}/{p.col}_{p.row}.{suffix}" for p in cycled(patches, count)]
@@ -81,8 +88,9 @@ class Subject:
     def burst(self, count: int) -> list[str]:
         """Regions inside patches that nets restore. No two are alike, so that none is the answer to another;
         those of one patch share the net's work while it lasts, as between two viewers of one place."""
+        side = BURST_PX
         return [
-            f"/slides/sample/region?x={r.x + n % 31}&y={r.y + n // 31}&w=200&h=200&format=jpeg"
+            f"/slides/sample/region?x={r.x + n % 40}&y={r.y + n // 40}&w={side}&h={side}&format=jpeg"
             for n, r in enumerate(cycled(self.regions, count))
         ]
 
@@ -215,9 +223,8 @@ async def _soaked(base: str, pid: int, subject: Subject, seconds: float) -> tupl
     rng, count = random.Random(0), int(SOAK_RATE * seconds)
     every = subject.plain + subject.by_net
     pool = [path for suffix in ("jpg", "webp", "png") for path in subject.ours(every, len(every), suffix)]
-    paths = [
-        rng.choice(pool) if rng.random() < 0.7 else rng.choice(subject.burst(2000)) for _ in range(count)
-    ]
+    regions = subject.burst(1600)
+    paths = [rng.choice(pool) if rng.random() < 0.7 else rng.choice(regions) for _ in range(count)]
     server, sizes = psutil.Process(pid), []
 
     async def watch() -> None:
@@ -242,8 +249,10 @@ def main() -> None:
     if given.soak:
         result = soak(given.soak)
         results_file.write("serving_soak", result)
-        sys.exit(not result["bounded"])
-    results_file.write("serving", measure(given.seconds))
+        sys.exit(not result["bounded"] or result["bad"] > 0)
+    result = measure(given.seconds)
+    results_file.write("serving", result)
+    sys.exit(any(phase["adaslide"]["bad"] for phase in result["phases"].values()))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
 """
 
 import io
+import os
 import socket
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ import uvicorn
 from fastapi import FastAPI, HTTPException, Response
 from openslide import OpenSlide
 from openslide.deepzoom import DeepZoomGenerator
+
+from adaslide.adapters.child import exit_with_parent
 
 TILE, JPEG_QUALITY = 480, 90
 
@@ -35,6 +38,7 @@ def create_peer(slide: Path) -> FastAPI:
 
 
 def main() -> None:
+    exit_with_parent(os.getppid())
     app = create_peer(Path(sys.argv[1]))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         print(f"peer listens at http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
