@@ -17,11 +17,10 @@ NetName = tuple[int, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What a net made of one image, and the seconds that it waited and that the net's call took."""
+    """What a net made of one image, and the seconds that the image waited for it."""
 
     pixels: Pixels = field(repr=False)
     waited: float
-    took: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,15 +95,15 @@ class NetQueue:
             started = time.perf_counter()
             lows = [waiting.load.low for waiting in batch]
             images = await asyncio.wrap_future(self._threads.submit(restorer.restore, lows)) if lows else []
-            took = time.perf_counter() - started
+            made = list(zip(batch, images, strict=True))
         except Exception as error:  # it is raised where each of them waits
             for waiting in batch:
                 if not waiting.future.done():
                     waiting.future.set_exception(error)
             return
-        for waiting, pixels in zip(batch, images, strict=True):
+        for waiting, pixels in made:
             if not waiting.future.done():
-                waiting.future.set_result(Restored(pixels, started - waiting.load.since, took))
+                waiting.future.set_result(Restored(pixels, started - waiting.load.since))
 
     def _fill(self, batch: list[Waiting[_Load]], at_once: int) -> None:
         net = batch[0].load.net

@@ -77,7 +77,7 @@ class Renderer:
 
         Raises `Unavailable` when too much waits already, and what ``read`` and the nets raise.
         """
-        cached = self._tiles.get(tag)
+        cached = self.cached(tag)
         if cached is not None:
             return Served(cached, Timing(Level.MEMORY))
 

@@ -137,19 +137,23 @@ def test_a_net_that_fails_fails_its_own_and_the_queue_goes_on():
         def restore(self, batch):
             raise ModelError("no")
 
+    class Short(Doubler):
+        def restore(self, batch):
+            return []
+
     def find(scale, digest):
         if digest == b"missing":
             raise WeightsMissing("none")
-        return Broken() if digest == b"broken" else Doubler()
+        return {b"broken": Broken, b"short": Short}.get(digest, Doubler)()
 
     async def crowd():
         queue = NetQueue(find, settings())
-        names = [(2, b"broken"), (2, b"missing"), A]
+        names = [(2, b"broken"), (2, b"missing"), (2, b"short"), A]
         tasks = [task for name in names for task in await asked(queue, name, [1])]
         results = await asyncio.gather(*tasks, return_exceptions=True)
-        return [type(result) for result in results[:2]], int(results[2].pixels[0, 0, 0]), queue.idle
+        return [type(result) for result in results[:3]], int(results[3].pixels[0, 0, 0]), queue.idle
 
-    assert asyncio.run(crowd()) == ([ModelError, WeightsMissing], 2, True)
+    assert asyncio.run(crowd()) == ([ModelError, WeightsMissing, ValueError], 2, True)
 
 
 def test_calls_run_side_by_side_when_there_are_threads():
