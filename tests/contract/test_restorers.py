@@ -9,6 +9,7 @@ from adaslide.adapters.inference.weights import weights_named
 from adaslide.adapters.restorers.bicubic import BicubicRestorer
 from adaslide.adapters.restorers.onnx import OnnxRestorer
 from adaslide.domain.pixels import shrink
+from adaslide.ports.restorer import SupportsBatches
 
 FIE = "fie-compact-x4"
 
@@ -70,6 +71,11 @@ def test_the_batch_does_not_show(restorer, lows):
         alone = restorer.restore([low])[0]
         assert max(difference(alone, one), difference(alone, other)) <= 1
         assert np.abs(alone.astype(int) - one).mean() < 0.02
+
+
+def test_on_a_cpu_one_at_once_is_best(restorer):
+    """Those whose calls are worth sharing say so; none of these is one."""
+    assert (restorer.at_once if isinstance(restorer, SupportsBatches) else 1) == 1
 
 
 def test_the_same_again(restorer, lows):

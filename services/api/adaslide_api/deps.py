@@ -6,6 +6,8 @@ from fastapi import Depends, Query, Request
 
 from adaslide_api.access import PrincipalDep
 from adaslide_api.packages import OpenPackage
+from adaslide_api.serving.fairness import Audience
+from adaslide_api.serving.patience import client_of
 from adaslide_api.trail import trail_of
 from adaslide_api.wiring import Services
 
@@ -25,8 +27,9 @@ async def package(
 ) -> OpenPackage:
     """The package that the path's slide and ``?package=`` name."""
     parts = services(request)
-    found = await parts.lookup.run(
-        lambda: parts.packages.open(parts.packages.find(key, package_id, principal.tenant))
+    client = Audience(client_of(request))
+    found = await parts.lookup.run_for(
+        client, lambda: parts.packages.open(parts.packages.find(key, package_id, principal.tenant))
     )
     trail_of(request).note(slide=found.record.slide_id, package=found.record.id)
     return found

@@ -47,6 +47,7 @@ def create_app(settings: Settings, *, worker: bool = True) -> FastAPI:
                 yield
             finally:
                 await to_thread.run_sync(embedded.__exit__, None, None, None)
+        app.state.services.closing.close()
         backend.database.close()
 
     app = FastAPI(

@@ -1,5 +1,6 @@
-"""Open packages and the tiles lately made of them."""
+"""Open packages, and what is served of them."""
 
+import json
 from collections import OrderedDict
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -10,7 +11,9 @@ from adaslide.adapters.workspace import Workspace
 from adaslide.addressing.deepzoom import DeepZoom
 from adaslide.domain.errors import NotFound
 from adaslide.package.reader import PackageReader
-from adaslide.pipeline.restore import Restoration, RestoredRegion
+from adaslide.package.shard import crc32c
+from adaslide.pipeline.restore import PatchView, Restoration, RestoredRegion
+from adaslide.ports.cache import Cache
 from adaslide.ports.jobs import Database, PackageRecord
 from adaslide.ports.objects import ReadStore
 from adaslide.wiring import restoration
@@ -32,17 +35,42 @@ class OpenPackage:
         return DeepZoom(self.reader.info.size, self.reader.info.patch)
 
 
+PatchCache = Cache[tuple[str, PatchView], RestoredRegion]
+"""Decoded patches by package and view."""
+
+
+@dataclass(frozen=True, slots=True)
+class PatchesOf:
+    """The part of a `PatchCache` that belongs to one package."""
+
+    package_id: str
+    patches: PatchCache
+
+    def get(self, key: PatchView) -> RestoredRegion | None:
+        return self.patches.get((self.package_id, key))
+
+    def put(self, key: PatchView, value: RestoredRegion) -> None:
+        self.patches.put((self.package_id, key), value)
+
+
 class OpenPackages:
     """The packages lately used, by slide. Safe for use by many threads."""
 
     def __init__(
-        self, database: Database, workspace: Workspace, keep: int, executor: Executor | None = None
+        self,
+        database: Database,
+        workspace: Workspace,
+        keep: int,
+        executor: Executor | None = None,
+        patches: PatchCache | None = None,
     ) -> None:
-        """``keep`` packages stay open; ``executor`` (threads) decodes a tile's patches side by side."""
+        """``keep`` packages stay open; ``executor`` (threads) decodes a tile's patches side by side,
+        ``patches`` keeps those of all packages."""
         self._database = database
         self._workspace = workspace
         self._keep = keep
         self._executor = executor
+        self._patches = patches
         self._open: OrderedDict[str, OpenPackage] = OrderedDict()
         self._lock = Lock()
 
@@ -68,7 +96,8 @@ class OpenPackages:
                 return package
         store = self._workspace.package(record.location)
         reader = PackageReader(store)
-        package = OpenPackage(record, store, reader, restoration(reader, self._executor))
+        memory = PatchesOf(record.id, self._patches) if self._patches is not None else None
+        package = OpenPackage(record, store, reader, restoration(reader, self._executor, memory))
         with self._lock:
             self._open[record.id] = package
             if len(self._open) > self._keep:
@@ -98,29 +127,17 @@ class Tile:
         told = {"X-AdaSlide-Provenance": self.provenance}
         return told | ({"X-AdaSlide-Weights": self.weights} if self.weights else {})
 
+    def pack(self) -> bytes:
+        """The tile as bytes for a cache that other processes read: what `unpack` takes."""
+        facts = [self.media_type, self.provenance, self.weights, crc32c(self.data).hex()]
+        return json.dumps(facts).encode() + b"\n" + self.data
 
-class TileCache:
-    """Encoded tiles by their ETag, the least recently used leave first."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._used = 0
-        self._tiles: OrderedDict[str, Tile] = OrderedDict()
-        self._lock = Lock()
-
-    def get(self, tag: str) -> Tile | None:
-        with self._lock:
-            tile = self._tiles.get(tag)
-            if tile is not None:
-                self._tiles.move_to_end(tag)
-            return tile
-
-    def put(self, tag: str, tile: Tile) -> None:
-        with self._lock:
-            if tag in self._tiles:
-                return
-            self._tiles[tag] = tile
-            self._used += len(tile.data)
-            while self._used > self._limit:
-                _, gone = self._tiles.popitem(last=False)
-                self._used -= len(gone.data)
+    @classmethod
+    def unpack(cls, packed: bytes) -> Self | None:
+        """The tile, or None where ``packed`` is none or not whole."""
+        head, _, data = packed.partition(b"\n")
+        try:
+            media_type, provenance, weights, checksum = json.loads(head)
+        except (TypeError, ValueError):
+            return None
+        return cls(data, media_type, provenance, weights) if checksum == crc32c(data).hex() else None

@@ -1,6 +1,8 @@
 """The site's policy: restored pixels are not shown for primary diagnosis."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 import numpy as np
@@ -10,7 +12,7 @@ from adaslide.domain.access import Use
 from adaslide.domain.errors import RestoredNotForPrimary
 from adaslide.domain.geometry import Region
 from adaslide.domain.rung import RESTORED_RUNGS, Provenance
-from adaslide.pipeline.restore import Restoration, RestoredRegion
+from adaslide.pipeline.restore import Restoration, RestoredRegion, Unfinished
 from adaslide.ports.jobs import Database, PackageRecord
 from adaslide.settings import Policy
 from adaslide_api.gate import Gate
@@ -89,6 +91,15 @@ def holds_restored(package: OpenPackage, where: Region) -> bool:
     """Whether a restored patch lies under ``where``, in pixels of full resolution."""
     rungs = package.reader.maps.decision["rung"]
     return any(rungs[index.row, index.col] in _RUNGS for index in package.reader.grid.covering(where))
+
+
+def reader(
+    restoration: Restoration, where: Region, downsample: int, *, preview: bool
+) -> Callable[[], Unfinished | RestoredRegion]:
+    """What reads the pixels that `RestoredPolicy.previewed` decided for."""
+    if preview:
+        return partial(unrestored, restoration, where)
+    return partial(restoration.begin, where, downsample)
 
 
 def unrestored(restoration: Restoration, where: Region) -> RestoredRegion:

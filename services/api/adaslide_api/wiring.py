@@ -1,20 +1,30 @@
 """Where the API's parts meet."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 
+from adaslide.adapters.cache.memory import MemoryCache
+from adaslide.adapters.cache.redis import RedisCache
 from adaslide.adapters.identity.oidc import OidcVerifier
 from adaslide.backend import Backend
-from adaslide.settings import Settings
+from adaslide.codec_runtime import restorer_with
+from adaslide.pipeline.restore import PatchView, RestoredRegion
+from adaslide.settings import CacheSettings, Settings
 from adaslide_api.auth import Authenticator
 from adaslide_api.gate import Gate
-from adaslide_api.packages import OpenPackages, TileCache
+from adaslide_api.packages import OpenPackages, Tile
 from adaslide_api.policy import RestoredPolicy
 from adaslide_api.registration import Registrar
+from adaslide_api.serving.nets import NetQueue
+from adaslide_api.serving.prefetch import Prefetcher
+from adaslide_api.serving.renderer import Renderer
 from adaslide_api.submission import Submitter
 from adaslide_api.tile_tokens import TileTokens
 
 LOOKING_UP, WAITING_LOOKUPS = 4, 512
+SHARING, WAITING_SHARED = 2, 256
+"""Calls of the shared cache at the same time, and those that may wait."""
 READING_SLIDES, WAITING_SLIDES = 2, 16
 """Registrations that read their slide at the same time, and those that may wait."""
 
@@ -31,20 +41,36 @@ class Services:
     registrar: Registrar
     submitter: Submitter
     packages: OpenPackages
-    tiles: TileCache
+    renderer: Renderer
+    prefetcher: Prefetcher | None
     lookup: Gate
     """Which package is meant: short, and never behind a queue of decodes."""
     decode: Gate
     register: Gate
+    closing: ExitStack
+    """Closed with the service: threads and connections."""
 
 
 def build_services(backend: Backend) -> Services:
     """The API's parts on ``backend``."""
     settings, database, workspace = backend.settings, backend.database, backend.workspace
-    limits = settings.limits
-    auth, decode = settings.auth, Gate(limits.decode_threads, limits.decode_queue)
+    auth, limits, restoring = settings.auth, settings.limits, settings.restoring
     tokens = None if auth.oidc is None else OidcVerifier(auth.oidc)
-    threads = ThreadPoolExecutor(limits.decode_threads, thread_name_prefix="adaslide-decode")
+    threads = ThreadPoolExecutor(limits.decode_threads, thread_name_prefix="adaslide-patch")
+    patches = MemoryCache[tuple[str, PatchView], RestoredRegion](limits.patch_cache_bytes, _patch_bytes)
+    tiles = MemoryCache[str, Tile](limits.tile_cache_bytes, _tile_bytes)
+    decode = Gate(limits.decode_threads, limits.decode_queue, "adaslide-decode")
+    sharing = Gate(SHARING, WAITING_SHARED, "adaslide-cache")
+    nets, shared = NetQueue(restorer_with, restoring), _shared_cache(settings.cache)
+    renderer = Renderer(decode, nets, tiles, shared, sharing)
+    prefetcher = Prefetcher(tiles, lambda: renderer.idle) if restoring.prefetch else None
+    lookup = Gate(LOOKING_UP, WAITING_LOOKUPS, "adaslide-lookup")
+    register = Gate(READING_SLIDES, WAITING_SLIDES, "adaslide-register")
+    closing = ExitStack()
+    for part in (nets, shared, prefetcher, decode, sharing, lookup, register):
+        if part is not None:
+            closing.callback(part.close)
+    closing.callback(threads.shutdown, wait=False, cancel_futures=True)
     return Services(
         settings=settings,
         backend=backend,
@@ -53,9 +79,30 @@ def build_services(backend: Backend) -> Services:
         restored=RestoredPolicy(settings.policy, database, decode),
         registrar=Registrar(settings, database, workspace.slides, workspace.sources),
         submitter=Submitter(database, settings.compression),
-        packages=OpenPackages(database, workspace, limits.open_packages, threads),
-        tiles=TileCache(limits.tile_cache_bytes),
-        lookup=Gate(LOOKING_UP, WAITING_LOOKUPS),
+        packages=OpenPackages(database, workspace, limits.open_packages, threads, patches),
+        renderer=renderer,
+        prefetcher=prefetcher,
+        lookup=lookup,
         decode=decode,
-        register=Gate(READING_SLIDES, WAITING_SLIDES),
+        register=register,
+        closing=closing,
     )
+
+
+def _shared_cache(settings: CacheSettings) -> RedisCache | None:
+    if settings.url is None:
+        return None
+    return RedisCache(
+        settings.url,
+        ttl_s=settings.ttl_s,
+        entry_bytes=settings.entry_bytes,
+        timeout_s=settings.timeout_ms / 1000,
+    )
+
+
+def _tile_bytes(tile: Tile) -> int:
+    return len(tile.data)
+
+
+def _patch_bytes(patch: RestoredRegion) -> int:
+    return patch.pixels.nbytes

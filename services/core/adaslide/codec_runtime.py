@@ -5,11 +5,12 @@ Everything else is handed what it needs by a ``wiring`` module.
 
 from functools import cache
 
-from adaslide.domain.errors import UnsupportedVersion
+from adaslide.domain.errors import PackageError, UnsupportedVersion
 from adaslide.domain.pixels import Pixels
 from adaslide.domain.rung import Rung
 from adaslide.package.envelope import Envelope
-from adaslide.ports.rungs import RungCodec
+from adaslide.ports.restorer import Restorer
+from adaslide.ports.rungs import RungCodec, SupportsNets
 
 
 @cache
@@ -51,3 +52,24 @@ def decode_payload(payload: bytes, patch: int) -> Pixels:
 def preview_payload(payload: bytes, patch: int, factor: int) -> Pixels:
     """(patch / factor, patch / factor, 3) pixels, factor 2 or 4, without a restorer's net."""
     return codec_for(Envelope.unpack(payload).rung).preview(payload, patch, factor)
+
+
+def stored_payload(payload: bytes, patch: int) -> Pixels:
+    """(patch / scale, patch / scale, 3): the image that the net which ``payload`` names restores.
+
+    Raises `PackageError` where it names none, `WeightsMissing` where the net is not installed.
+    """
+    codec = codec_for(Envelope.unpack(payload).rung)
+    image = codec.before_net(payload, patch) if isinstance(codec, SupportsNets) else None
+    if image is None:
+        raise PackageError("payload: no net restores it")
+    return image
+
+
+def restorer_with(scale: int, digest: bytes) -> Restorer:
+    """The net by its scale and the sha256 of its weights. Raises `WeightsMissing`."""
+    from adaslide.adapters.rungs.restored import RestoredRung
+
+    rung = codec_for(Rung.X4)
+    assert isinstance(rung, RestoredRung)
+    return rung.restorer(scale, digest)

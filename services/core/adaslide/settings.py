@@ -69,6 +69,48 @@ class Limits(_Group):
     open_packages: int = Field(16, ge=1)
     """Packages whose indices stay in memory."""
     tile_cache_bytes: int = Field(128 * 2**20, ge=0)
+    """Encoded tiles that stay in memory."""
+    patch_cache_bytes: int = Field(64 * 2**20, ge=0)
+    """Decoded and restored patches that stay in memory: other formats and regions show them too."""
+    deadline_s: float = Field(20.0, gt=0)
+    """Seconds after which a tile or region that is not made yet is given up (504)."""
+
+
+class Restoring(_Group):
+    """How the API runs the nets that restore patches."""
+
+    threads: int = Field(default_factory=lambda: max(1, (os.cpu_count() or 1) // 2), ge=1)
+    """Calls of nets at the same time; the other cores are left to what needs no net."""
+    queue: int = Field(64, ge=1)
+    """Patches that may wait for a net; those beyond get 503 and Retry-After."""
+    batch: int | None = Field(None, ge=1)
+    """Patches in one call of a net; None leaves it to the runtime (on a CPU 1: more are no faster)."""
+    window_ms: float = Field(2.0, ge=0, le=100)
+    """How long a batch that is not full waits for more patches; one of a single patch never waits."""
+    prefetch: bool = False
+    """Makes the tiles beside a served one while nobody waits for anything."""
+
+
+class CacheSettings(_Group):
+    """The tile cache that several API processes share."""
+
+    url: str | None = None
+    """``redis://`` or ``rediss://``; None (or ``none``) is no shared cache."""
+    entry_bytes: int = Field(2 * 2**20, ge=1)
+    """Tiles larger than this are not shared."""
+    ttl_s: int = Field(7 * 86_400, ge=1)
+    """Seconds after which a shared tile is forgotten."""
+    timeout_ms: float = Field(50.0, gt=0)
+    """How long the shared cache is waited for before a tile is made without it."""
+
+    @field_validator("url")
+    @classmethod
+    def _known(cls, url: str | None) -> str | None:
+        if url is None or url == "none":
+            return None
+        if not url.startswith(("redis://", "rediss://")):
+            raise ValueError("a shared cache is none, redis://... or rediss://...")
+        return url
 
 
 class Compression(_Group):
@@ -253,6 +295,8 @@ class Settings(BaseSettings):
     auth: Auth = Auth()
     policy: Policy = Policy()
     limits: Limits = Limits()
+    restoring: Restoring = Restoring()
+    cache: CacheSettings = CacheSettings()
     compression: Compression = Compression()
     database: DatabaseSettings = DatabaseSettings()
     broker: Broker = Broker()

@@ -35,8 +35,9 @@ from adaslide.pipeline.export import Exporter
 from adaslide.pipeline.measure import Measurer
 from adaslide.pipeline.plan import CompressionPlan
 from adaslide.pipeline.report import Baseline
-from adaslide.pipeline.restore import Restoration
+from adaslide.pipeline.restore import PatchView, Restoration, RestoredRegion
 from adaslide.ports.agent import Agent
+from adaslide.ports.cache import Cache
 from adaslide.ports.objects import ObjectStore
 from adaslide.ports.segmenter import Segmenter
 from adaslide.ports.slides import SlideReader
@@ -163,9 +164,14 @@ def _high_water(process: psutil.Process) -> int:
         return 0
 
 
-def restoration(package: PackageReader, executor: Executor | None = None) -> Restoration:
-    """What reads restored pixels of ``package``; ``executor`` (threads) decodes patches side by side."""
-    return Restoration(package, codec_runtime, executor)
+def restoration(
+    package: PackageReader,
+    executor: Executor | None = None,
+    memory: Cache[PatchView, RestoredRegion] | None = None,
+) -> Restoration:
+    """What reads restored pixels of ``package``; ``executor`` (threads) decodes patches side by side,
+    ``memory`` keeps them."""
+    return Restoration(package, codec_runtime, executor, memory)
 
 
 def exporter(package: PackageReader) -> Exporter:

@@ -249,9 +249,11 @@ class JobRunner:
     ) -> None:
         # The text of an unexpected error may hold a path, which may name a patient: only its place is logged.
         job_id = str(again.args[0])
-        expected = isinstance(error, AdaSlideError)
-        place = "" if expected else "\n" + "".join(traceback.format_tb(error.__traceback__)[-3:])
-        logger.warning("job %s: %s%s", job_id, type(error).__name__, place)
+        if isinstance(error, AdaSlideError):
+            said = error.code
+        else:
+            said = "\n".join([type(error).__name__, *traceback.format_tb(error.__traceback__)[-3:]])
+        logger.warning("job %s: %s", job_id, said)
         try:
             failed = self._retry_or_fail(again, attempt, error, lease)
         except StoreUnavailable:

@@ -1,6 +1,5 @@
 """The application without its worker: forms, guards and limits. Jobs stay queued here."""
 
-import asyncio
 import socket
 import threading
 
@@ -15,13 +14,10 @@ from adaslide.domain.errors import (
     NotFound,
     SlideCorrupt,
     StoreUnavailable,
-    Unavailable,
 )
 from adaslide.settings import load_settings
 from adaslide_api.errors import status_of
-from adaslide_api.gate import Gate
 from adaslide_api.main import create_app
-from adaslide_api.packages import Tile, TileCache
 
 
 @pytest.fixture
@@ -181,26 +177,3 @@ def test_the_description_of_the_api_is_complete(client):
 )
 def test_errors_have_the_status_of_their_nearest_ancestor(error, status):
     assert status_of(error("")) == status
-
-
-def test_a_busy_gate_says_so_and_opens_again():
-    async def crowd():
-        gate, release = Gate(threads=1, queue=1), threading.Event()
-        inside = [asyncio.create_task(gate.run(release.wait, 10)) for _ in range(2)]
-        await asyncio.sleep(0.05)
-        with pytest.raises(Unavailable):
-            await gate.run(release.wait, 10)
-        release.set()
-        assert await asyncio.gather(*inside) == [True, True]
-        return await gate.run(lambda: "open")
-
-    assert asyncio.run(crowd()) == "open"
-
-
-def test_the_tile_cache_keeps_what_was_used_last():
-    cache = TileCache(10)
-    for name in "ab":
-        cache.put(name, Tile(b"1234", "image/png", "lossy"))
-    assert cache.get("a")
-    cache.put("c", Tile(b"1234", "image/png", "lossy"))
-    assert [name for name in "abc" if cache.get(name)] == ["a", "c"]

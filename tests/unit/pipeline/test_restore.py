@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from adaslide import codec_runtime
 from adaslide.adapters.objects.filesystem import FilesystemStore
-from adaslide.domain.errors import RegionOutOfRange
-from adaslide.domain.geometry import Region, Size
+from adaslide.domain.errors import PackageError, RegionOutOfRange, WeightsMissing
+from adaslide.domain.geometry import PatchIndex, Region, Size
 from adaslide.domain.pixels import pad_to, shrink
 from adaslide.domain.rung import Provenance
 from adaslide.package.reader import PackageReader
@@ -141,3 +141,58 @@ def test_batches_and_threads_change_nothing(monkeypatch):
     with ThreadPoolExecutor(2) as threads:
         reader = PackageReader(FilesystemStore(GOLDEN / "shards.zarr"))
         assert np.array_equal(whole(Restoration(reader, codec_runtime, threads)), expected)
+
+
+class Memory(dict):
+    """`Cache`; says how often it was put to."""
+
+    puts = 0
+
+    def put(self, key, value):
+        self.puts += 1
+        self[key] = value
+
+
+@pytest.mark.parametrize("downsample", [1, 2, 8, 32])
+def test_remembered_patches_are_the_same_and_read_nothing(downsample):
+    expected, memory = whole(opened("rungs"), downsample), Memory()
+    reader = PackageReader(FilesystemStore(GOLDEN / "rungs.zarr"))
+    restoration = Restoration(reader, codec_runtime, memory=memory)
+    assert np.array_equal(whole(restoration, downsample), expected)
+    puts = memory.puts
+    assert puts > 0
+    for patch in memory.values():
+        with pytest.raises(ValueError, match="read-only"):
+            patch.pixels[0] = 0
+    assert np.array_equal(whole(restoration, downsample), expected)
+    assert memory.puts == puts
+
+
+def test_what_waits_for_a_net_is_laid_by_whoever_runs_it(restored_package):
+    memory = Memory()
+    reader = PackageReader(FilesystemStore(restored_package[1]))
+    restoration = Restoration(reader, codec_runtime, memory=memory)
+    region = Region(300, 100, 600, 300)
+    expected = restoration.read(region)
+    memory.clear()
+    unfinished = restoration.begin(region)
+    assert unfinished.nets
+    for net in unfinished.nets:
+        restorer = codec_runtime.restorer_with(net.scale, net.digest)
+        patch = restoration.restored(net, restorer.restore([net.low])[0])
+        assert restoration.remembered(net.view) is patch
+        unfinished.lay(net.view.index, patch)
+    result = unfinished.result()
+    assert np.array_equal(result.pixels, expected.pixels)
+    assert (result.provenance, result.weights) == (expected.provenance, expected.weights)
+    assert restoration.begin(region).nets == []
+    assert restoration.begin(Region(150, 50, 300, 150), 2).nets == []
+
+
+def test_payloads_without_a_net_have_nothing_to_be_restored():
+    reader = PackageReader(FilesystemStore(GOLDEN / "rungs.zarr"))
+    for payload in reader.payloads([PatchIndex(0, 0), PatchIndex(0, 1), PatchIndex(1, 2)]):
+        with pytest.raises(PackageError):
+            codec_runtime.stored_payload(payload, reader.info.patch)
+    with pytest.raises(WeightsMissing):
+        codec_runtime.restorer_with(4, bytes(32))

@@ -11,9 +11,9 @@ from adaslide.domain.errors import InputError, NotFound
 from adaslide.ports.objects import ReadStore
 from adaslide_api.access import require
 from adaslide_api.deps import PackageDep
+from adaslide_api.entity_tags import cache_headers, make_tag, not_modified
 from adaslide_api.errors import problem
 from adaslide_api.ranges import ByteRange, Unsatisfiable, parse_range
-from adaslide_api.routes.tiles import cache_headers, make_tag, not_modified
 
 router = APIRouter(tags=["package"])
 

@@ -1,6 +1,5 @@
 """Parts of a slide that are no tiles: regions, maps, single patches."""
 
-import time
 from typing import Annotated, Literal
 
 import numpy as np
@@ -14,11 +13,13 @@ from adaslide.package.envelope import Envelope
 from adaslide.pipeline.made_with import restorer_of
 from adaslide.pipeline.maps import LAYERS, render_map
 from adaslide_api.deps import PackageDep, ServicesDep
+from adaslide_api.entity_tags import cache_headers, make_tag, not_modified
 from adaslide_api.images import ENCODERS, REGION_FORMATS, png
-from adaslide_api.packages import OpenPackage, Tile
-from adaslide_api.policy import AskedDep, unrestored
-from adaslide_api.routes.tiles import SEE, cache_headers, make_tag, not_modified
+from adaslide_api.packages import OpenPackage
+from adaslide_api.policy import AskedDep, reader
+from adaslide_api.routes.tiles import SEE
 from adaslide_api.schemas import PatchOut, PatchWord
+from adaslide_api.serving.patience import CLIENT_GONE, client_of, while_wanted
 
 router = APIRouter(tags=["regions"])
 
@@ -60,22 +61,13 @@ async def region(
     headers = cache_headers(request, tag)
     if not_modified(request, tag):
         return Response(status_code=304, headers=headers)
-    made, took = await parts.decode.run(
-        _render, package, where, level, REGION_FORMATS[format], preview=preview
-    )
-    headers |= {**made.headers, "Server-Timing": f"region;dur={took:.1f}"}
-    return Response(made.data, media_type=made.media_type, headers=headers)
-
-
-def _render(
-    package: OpenPackage, where: Region, level: int, suffix: str, *, preview: bool
-) -> tuple[Tile, float]:
-    started = time.perf_counter()
-    restored = (
-        unrestored(package.restoration, where) if preview else package.restoration.read(where, 1 << level)
-    )
-    tile = Tile.of(restored, suffix)
-    return tile, 1000 * (time.perf_counter() - started)
+    read = reader(package.restoration, where, 1 << level, preview=preview)
+    made = parts.renderer.region(package, read, REGION_FORMATS[format], tag, client_of(request))
+    served = await while_wanted(request, made, parts.settings.limits.deadline_s)
+    if served is None:
+        return Response(status_code=CLIENT_GONE)
+    headers |= {**served.tile.headers, "Server-Timing": served.timing.header}
+    return Response(served.tile.data, media_type=served.tile.media_type, headers=headers)
 
 
 @router.get(

@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from adaslide.domain.pixels import Pixels
+from adaslide.ports.restorer import Restorer
 from adaslide.ports.slides import EncodedTile
 
 
@@ -15,6 +16,17 @@ class PayloadDecoder(Protocol):
 
     def preview_payload(self, payload: bytes, patch: int, factor: int) -> Pixels:
         """(patch / factor, patch / factor, 3) pixels, factor 2 or 4, without a restorer's net."""
+        ...
+
+    def stored_payload(self, payload: bytes, patch: int) -> Pixels:
+        """(patch / scale, patch / scale, 3): the image that the net which ``payload`` names restores.
+
+        Raises `PackageError` where it names none, `WeightsMissing` where the net is not installed.
+        """
+        ...
+
+    def restorer_with(self, scale: int, digest: bytes) -> Restorer:
+        """The net by its scale and the sha256 of its weights. Raises `WeightsMissing`."""
         ...
 
 

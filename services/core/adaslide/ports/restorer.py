@@ -1,6 +1,6 @@
 """The Foundational Image Enhancer's place: low resolution in, full resolution out."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from adaslide.domain.pixels import Pixels
 
@@ -15,4 +15,14 @@ class Restorer(Protocol):
 
     def restore(self, batch: list[Pixels]) -> list[Pixels]:
         """Each (h, w, 3) image as (h * scale, w * scale, 3)."""
+        ...
+
+
+@runtime_checkable
+class SupportsBatches(Protocol):
+    """The optional ability of a restorer to take less time for images together than for each alone."""
+
+    @property
+    def at_once(self) -> int:
+        """Images that one call is best given."""
         ...

@@ -7,12 +7,14 @@ import pytest
 
 pytest.importorskip("onnxruntime")
 
+from adaslide.adapters.inference.onnx import planes_of
 from adaslide.adapters.inference.weights import weights_named
 from adaslide.adapters.restorers.bicubic import BicubicRestorer
 from adaslide.adapters.restorers.onnx import OnnxRestorer, with_residual
 from adaslide.adapters.rungs.image_codec import image_of
 from adaslide.adapters.rungs.restored import RestoredRung, degraded
 from adaslide.domain.errors import ModelError
+from adaslide.domain.pixels import shrink
 from adaslide.domain.rung import Codec, Rung, RungSpec
 from adaslide.ports.rungs import PatchSource
 
@@ -49,6 +51,18 @@ def test_a_patch_does_not_depend_on_its_batch(restorer, patch):
     np.testing.assert_array_equal(first, restorer.restore([low])[0])
     np.testing.assert_array_equal(second, restorer.restore([other])[0])
     assert restorer.restore([]) == []
+
+
+@pytest.mark.parametrize("name", ["fie-compact-x4", "fie-compact-x2"])
+def test_patches_stacked_in_one_call_are_those_of_single_calls(sample_pixels, name):
+    """What a runtime that shares calls would do, on tissue: the reference bears it."""
+    restorer = OnnxRestorer.of(weights_named(name))
+    patches = [sample_pixels[y : y + 480, x : x + 480] for y in (480, 960) for x in (480, 960)]
+    lows = [shrink(patch, restorer.scale) for patch in patches]
+    residuals = restorer.model.run(np.concatenate([planes_of(low) for low in lows]))
+    bases = BicubicRestorer(restorer.scale).restore(lows)
+    for base, residual, alone in zip(bases, residuals, restorer.restore(lows), strict=True):
+        assert np.abs(with_residual(base, residual).astype(int) - alone).max() <= 1
 
 
 def test_it_travels(restorer):

@@ -74,11 +74,11 @@ class RestoredRung:
 
     def decode(self, payload: bytes, patch: int) -> Pixels:
         params, low = image_of(payload, patch)
-        return self._restorer(params).restore([low])[0]
+        return self.restorer(params.scale, params.restorer_digest).restore([low])[0]
 
     def before_net(self, payload: bytes, patch: int) -> Pixels | None:
         params, low = image_of(payload, patch)
-        self._restorer(params)
+        self.restorer(params.scale, params.restorer_digest)
         return low if params.restorer_digest else None
 
     def preview(self, payload: bytes, patch: int, factor: int) -> Pixels:
@@ -87,10 +87,9 @@ class RestoredRung:
             return BicubicRestorer(params.scale // factor).restore([low])[0]
         return shrink(low, factor // params.scale)
 
-    def _restorer(self, params: ImageParams) -> Restorer:
-        restorer = self.restorers.get((params.scale, params.restorer_digest))
+    def restorer(self, scale: int, digest: bytes) -> Restorer:
+        """By the sha256 of its weights, `BICUBIC` for none. Raises `WeightsMissing`."""
+        restorer = self.restorers.get((scale, digest))
         if restorer is None:
-            raise WeightsMissing(
-                f"this build has no weights {params.restorer_digest.hex()[:12]} to restore with"
-            )
+            raise WeightsMissing(f"this build has no weights {digest.hex()[:12]} to restore with")
         return restorer
