@@ -1,6 +1,5 @@
 """The service: `create_app` builds it, `serve` runs it with its worker until told to stop."""
 
-import logging
 import signal
 import socket
 from collections.abc import AsyncIterator
@@ -16,11 +15,15 @@ from fastapi.staticfiles import StaticFiles
 from adaslide.adapters.workspace import Workspace
 from adaslide.backend import build_backend
 from adaslide.domain.errors import Unavailable
+from adaslide.observability.metrics import Metrics
+from adaslide.observability.process import observed_process
+from adaslide.observability.readiness import Probe, Readiness
 from adaslide.settings import Serving, Settings
 from adaslide_api import errors
 from adaslide_api.guard import Guard
-from adaslide_api.routes import health, jobs, package, pages, regions, slides, tiles
-from adaslide_api.wiring import build_services
+from adaslide_api.routes import health, jobs, metrics, package, pages, regions, slides, tiles
+from adaslide_api.telemetry import TelemetryMiddleware
+from adaslide_api.wiring import build_probes, build_services
 from adaslide_worker.main import EmbeddedWorker
 
 GRACE_S = 3
@@ -46,6 +49,7 @@ def create_app(settings: Settings, *, worker: bool = True) -> FastAPI:
                 yield
             finally:
                 await to_thread.run_sync(embedded.__exit__, None, None, None)
+        app.state.readiness.close()
         backend.database.close()
 
     app = FastAPI(
@@ -58,13 +62,24 @@ def create_app(settings: Settings, *, worker: bool = True) -> FastAPI:
     )
     app.state.services = build_services(backend)
     app.state.worker = None
+    app.state.metrics = Metrics()
+    probes = build_probes(backend)
+    if worker:
+        probes.append(Probe("workers", lambda: _check_embedded(app)))
+    app.state.readiness = Readiness(probes)
     # Tiles come first: their paths would else be taken for a slide's name.
-    for routes in (tiles, slides, regions, package, jobs, health, pages):
+    for routes in (tiles, slides, regions, package, jobs, health, metrics, pages):
         app.include_router(routes.router)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     errors.install(app)
     app.add_middleware(Guard, settings=settings)
+    app.add_middleware(TelemetryMiddleware, metrics=app.state.metrics)
     return app
+
+
+def _check_embedded(app: FastAPI) -> None:
+    if app.state.worker is None or not app.state.worker.alive:
+        raise Unavailable("the worker has stopped")
 
 
 def serve(settings: Settings) -> None:
@@ -77,14 +92,12 @@ def serve(settings: Settings) -> None:
 
 
 def _run(settings: Settings, listener: socket.socket) -> None:
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("adaslide_worker").setLevel(logging.INFO)
     app = create_app(settings)
     config = uvicorn.Config(
         app,
         host=settings.serving.host,
         port=settings.serving.port,
-        log_level="warning",
+        log_config=None,
         access_log=False,  # it would log paths, which may hold a caller's own name for a slide
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,
@@ -93,7 +106,8 @@ def _run(settings: Settings, listener: socket.socket) -> None:
     # Uvicorn raises the signal again once it has stopped in good order: that must not look like a crash.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: None)
-    server.run(sockets=[listener])
+    with observed_process(settings, "adaslide-api", app.state.metrics, app.state.readiness):
+        server.run(sockets=[listener])
     if not server.started:
         raise Unavailable("the service did not start; its log says why")
 

@@ -3,8 +3,11 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from adaslide import probes
 from adaslide.backend import Backend
+from adaslide.observability.readiness import Probe
 from adaslide.settings import Settings
+from adaslide.wiring import folder_store
 from adaslide_api.gate import Gate
 from adaslide_api.packages import OpenPackages, TileCache
 from adaslide_api.registration import Registrar
@@ -47,3 +50,14 @@ def build_services(backend: Backend) -> Services:
         decode=Gate(limits.decode_threads, limits.decode_queue),
         register=Gate(READING_SLIDES, WAITING_SLIDES),
     )
+
+
+def build_probes(backend: Backend) -> list[Probe]:
+    """What `/readyz` looks at, workers aside."""
+    return [
+        probes.database_probe(backend.database),
+        probes.broker_probe(backend.celery),
+        probes.store_probe(folder_store(backend.settings.data_dir)),
+        probes.weights_probe(),
+        probes.golden_probe(),
+    ]

@@ -1,9 +1,13 @@
 """Whether the service lives, and whether it can work."""
 
-from fastapi import APIRouter, Request
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import JSONResponse
 
 from adaslide.domain.errors import Unavailable
-from adaslide_api.deps import ServicesDep
+from adaslide.observability.readiness import Outcome, Readiness
+from adaslide_api.errors import problem
 
 router = APIRouter(tags=["health"])
 
@@ -15,10 +19,15 @@ async def healthz() -> dict[str, str]:
 
 
 @router.get("/readyz")
-def readyz(parts: ServicesDep, request: Request) -> dict[str, str]:
-    """The database answers and the worker works; else 503."""
-    parts.backend.database.ping()
-    worker = request.app.state.worker
-    if worker is not None and not worker.alive:
-        raise Unavailable("the worker has stopped")
-    return {"status": "ok"}
+def readyz(
+    request: Request,
+    exclude: Annotated[
+        list[str] | None, Query(description="Parts that are not looked at", max_length=16)
+    ] = None,
+) -> JSONResponse:
+    """Every part that the service needs works; else 503, which says the parts that do not."""
+    readiness: Readiness = request.app.state.readiness
+    checks = readiness.check(exclude or ())
+    if all(outcome is Outcome.OK for outcome in checks.values()):
+        return JSONResponse({"status": "ok", "checks": checks})
+    return problem(503, Unavailable.code, "a part of the service does not work", checks=checks)

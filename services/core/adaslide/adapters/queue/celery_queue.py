@@ -6,6 +6,7 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from adaslide.domain.errors import BrokerUnavailable
+from adaslide.observability.tracing import inject_headers
 from adaslide.ports.queue import Message
 from adaslide.settings import Settings
 
@@ -49,6 +50,7 @@ class CeleryQueue:
                 args=list(message.args),
                 countdown=message.delay or None,
                 ignore_result=True,
+                headers=inject_headers(),
             )
         except (OperationalError, OSError) as error:
             raise BrokerUnavailable("the queue does not answer") from error

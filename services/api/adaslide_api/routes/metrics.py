@@ -1,0 +1,18 @@
+"""Metrics, for Prometheus."""
+
+from fastapi import APIRouter, Request, Response
+
+from adaslide.observability.metrics import CONTENT_TYPE, Metrics
+
+router = APIRouter(tags=["health"])
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
+def metrics(request: Request) -> Response:
+    """What this process counted, and the state of the queue, in Prometheus's text format."""
+    found: Metrics = request.app.state.metrics
+    return Response(found.text(), media_type=CONTENT_TYPE)

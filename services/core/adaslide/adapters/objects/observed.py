@@ -1,0 +1,50 @@
+"""Any store, with its calls measured and traced. Keys stay out of both."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from adaslide.observability.metrics import Metrics
+from adaslide.observability.tracing import span
+from adaslide.ports.objects import ObjectStore
+
+
+class ObservedStore:
+    """`ObjectStore` that tells ``metrics`` about every call of ``store``."""
+
+    def __init__(self, store: ObjectStore, metrics: Metrics) -> None:
+        self._store = store
+        self._metrics = metrics
+
+    def get(self, key: str) -> bytes:
+        with self._call("get"):
+            return self._store.get(key)
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        with self._call("get_range"):
+            return self._store.get_range(key, start, length)
+
+    def size(self, key: str) -> int | None:
+        with self._call("size"):
+            return self._store.size(key)
+
+    def put(self, key: str, data: bytes) -> None:
+        with self._call("put"):
+            self._store.put(key, data)
+
+    def list(self, prefix: str = "") -> Iterator[tuple[str, int]]:
+        """Measured until the first answer: how fast the rest is taken is the caller's affair."""
+        found = iter(self._store.list(prefix))
+        with self._call("list"):
+            first = next(found, None)
+        if first is not None:
+            yield first
+            yield from found
+
+    def delete(self, key: str) -> None:
+        with self._call("delete"):
+            self._store.delete(key)
+
+    @contextmanager
+    def _call(self, operation: str) -> Iterator[None]:
+        with span(f"store {operation}", kind="client"), self._metrics.store_call(operation):
+            yield
