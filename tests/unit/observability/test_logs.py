@@ -93,7 +93,7 @@ def test_an_error_of_ours_shows_its_code(stream):
     assert lines(stream)[0]["error"]["code"] == "store-unavailable"
 
 
-def test_another_librarys_arguments_are_not_written(stream):
+def test_arguments_of_other_libraries_are_not_written(stream):
     logging.getLogger("botocore.hooks").warning("Cannot read %s", f"/slides/{SECRET}.svs")
     logging.getLogger("PIL.Image").warning(f"Cannot identify '/slides/{SECRET}.svs'")
     logging.getLogger("some.lib").warning(SECRET.replace("-", "="))

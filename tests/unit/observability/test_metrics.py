@@ -129,6 +129,15 @@ def test_calls_of_a_store_are_measured_and_only_its_own_failures_are_errors():
     assert errors == {(("code", "store-unavailable"), ("operation", "get")): 1}
 
 
+def test_the_disk_is_read_at_each_scrape(tmp_path):
+    metrics = Metrics()
+    metrics.watch_disk(tmp_path / "folder")
+    assert not any(name.startswith("adaslide_data") for name, _ in samples(metrics))
+    (tmp_path / "folder").mkdir()
+    found = samples(metrics)
+    assert 0 < found["adaslide_data_free_bytes", ()] <= found["adaslide_data_size_bytes", ()]
+
+
 def fetch(port, path):
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:

@@ -4,8 +4,10 @@ What happens is counted where it happens. What merely is (how long the queue is)
 is read from there at each scrape, so that it is true however many processes there are.
 """
 
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -107,6 +109,10 @@ class Metrics:
         """Reads ``gauges`` at every scrape from now on. Once per registry."""
         self.registry.register(_WorkCollector(gauges))
 
+    def watch_disk(self, folder: Path) -> None:
+        """Reads at every scrape how full the disk is on which ``folder`` lies. Once per registry."""
+        self.registry.register(_DiskCollector(folder))
+
     def text(self) -> bytes:
         """Everything in Prometheus's text format, `CONTENT_TYPE`."""
         return generate_latest(self.registry)
@@ -136,6 +142,22 @@ class _WorkCollector(Collector):
             return
         yield _up(answered=True)
         yield from _families(work)
+
+
+class _DiskCollector(Collector):
+    """How full a disk is."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def collect(self) -> Iterator[Metric]:
+        try:
+            usage = shutil.disk_usage(self._folder)
+        except OSError:  # not made yet
+            return
+        text = "Of the disk with the data folder."
+        yield GaugeMetricFamily("adaslide_data_free_bytes", text, value=usage.free)
+        yield GaugeMetricFamily("adaslide_data_size_bytes", text, value=usage.total)
 
 
 def _up(*, answered: bool) -> Metric:

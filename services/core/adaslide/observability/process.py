@@ -20,6 +20,7 @@ def observed_process(
     ``service_name`` is what traces call the process. Raises `Unavailable` when the port is taken.
     """
     setup_logs(settings.telemetry)
+    metrics.watch_disk(settings.data_dir)
     with ExitStack() as stack:
         stack.callback(setup_tracing(settings.telemetry, service_name).close)
         chosen = settings.metrics
