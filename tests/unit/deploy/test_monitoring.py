@@ -71,6 +71,11 @@ def test_every_metric_and_label_exists(known, where, expression):
         assert set(re.split(r",\s*", grouped)) <= used | {"instance"}
 
 
+def test_labels_have_few_values(known):
+    few = {"task", "what", "cache", "method", "route", "status", "operation", "code", "state", "le"}
+    assert set().union(*known.values()) == few
+
+
 def test_every_metric_is_on_the_dashboard_or_in_an_alert(known):
     text = " ".join(expression for _, expression in expressions())
     families = {re.sub(r"_(bucket|count|sum|created)$", "", name) for name in known}

@@ -173,4 +173,3 @@ def test_the_server_gives_metrics_and_health():
             pass
     with pytest.raises(urllib.error.URLError):
         fetch(port, "/metrics")
-    readiness.close()

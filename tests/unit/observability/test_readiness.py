@@ -14,39 +14,26 @@ from adaslide.observability.readiness import Outcome, Probe, Readiness, canary_p
 from adaslide.settings import load_settings
 
 
-@pytest.fixture
-def readiness_of():
-    made = []
-
-    def make(*given):
-        made.append(Readiness(given))
-        return made[-1]
-
-    yield make
-    for readiness in made:
-        readiness.close()
-
-
 def fail():
     raise RuntimeError("Doe^Jane")
 
 
-def test_every_part_has_its_own_outcome(readiness_of, caplog):
-    readiness = readiness_of(Probe("a", lambda: None), Probe("b", fail), Probe("c", lambda: None))
+def test_every_part_has_its_own_outcome(caplog):
+    readiness = Readiness([Probe("a", lambda: None), Probe("b", fail), Probe("c", lambda: None)])
     assert readiness.check() == {"a": Outcome.OK, "b": Outcome.FAILED, "c": Outcome.OK}
     assert readiness.check(exclude=["b"]) == {"a": Outcome.OK, "c": Outcome.OK}
     assert "RuntimeError" in caplog.text
     assert "Doe" not in caplog.text
 
 
-def test_a_part_that_hangs_is_asked_once(readiness_of):
+def test_a_part_that_hangs_is_asked_once():
     released, asked = threading.Event(), []
 
     def hang():
         asked.append(1)
         released.wait(20)
 
-    readiness = readiness_of(Probe("a", hang, 0.05), Probe("b", lambda: None))
+    readiness = Readiness([Probe("a", hang, 0.05), Probe("b", lambda: None)])
     started = time.monotonic()
     for _ in range(3):
         assert readiness.check() == {"a": Outcome.TIMEOUT, "b": Outcome.OK}
@@ -58,7 +45,7 @@ def test_a_part_that_hangs_is_asked_once(readiness_of):
         assert time.monotonic() < end
 
 
-def test_a_success_may_hold_but_a_failure_does_not(readiness_of):
+def test_a_success_may_hold_but_a_failure_does_not():
     asked = []
 
     def second_time_lucky():
@@ -66,7 +53,7 @@ def test_a_success_may_hold_but_a_failure_does_not(readiness_of):
         if len(asked) == 1:
             raise Unavailable("not yet")
 
-    readiness = readiness_of(Probe("a", second_time_lucky, once=True))
+    readiness = Readiness([Probe("a", second_time_lucky, once=True)])
     assert [readiness.check()["a"] for _ in range(4)] == [Outcome.FAILED, *[Outcome.OK] * 3]
     assert len(asked) == 2
 

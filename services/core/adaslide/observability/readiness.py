@@ -6,10 +6,10 @@ An answer says which part failed, never how: the log has the type of the error, 
 import logging
 import time
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import StrEnum
-from threading import Lock
+from threading import Lock, Thread
 
 from adaslide.domain.errors import Unavailable
 
@@ -40,7 +40,6 @@ class Readiness:
 
     def __init__(self, probes: Sequence[Probe]) -> None:
         self._probes = tuple(probes)
-        self._threads = ThreadPoolExecutor(max(1, len(probes)), thread_name_prefix="adaslide-probe")
         self._running: dict[str, Future[Outcome]] = {}
         self._lock = Lock()
 
@@ -55,10 +54,6 @@ class Readiness:
         running = [(probe, self._started(probe)) for probe in probes]
         return {probe.name: self._await(probe, future, started) for probe, future in running}
 
-    def close(self) -> None:
-        """Waits for no probe."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
     def _started(self, probe: Probe) -> "Future[Outcome]":
         # One run of a probe at a time: a part that hangs holds one thread, however often one asks.
         with self._lock:
@@ -67,7 +62,9 @@ class Readiness:
                 not future.done() or (probe.once and future.result() is Outcome.OK)
             )
             if future is None or not keep:
-                future = self._running[probe.name] = self._threads.submit(_run, probe)
+                future = self._running[probe.name] = Future()
+                # A daemon: a process that is told to stop does not wait for a part that hangs.
+                Thread(target=_run, args=(probe, future), name="adaslide-probe", daemon=True).start()
             return future
 
     @staticmethod
@@ -79,13 +76,14 @@ class Readiness:
             return Outcome.TIMEOUT
 
 
-def _run(probe: Probe) -> Outcome:
+def _run(probe: Probe, future: "Future[Outcome]") -> None:
     try:
         probe.check()
     except Exception as error:  # whatever is broken there is the finding
         logger.warning("not ready: %s: %s", probe.name, type(error).__name__)
-        return Outcome.FAILED
-    return Outcome.OK
+        future.set_result(Outcome.FAILED)
+    else:
+        future.set_result(Outcome.OK)
 
 
 def canary_probe(age_s: Callable[[], float | None], limit_s: float, *, timeout_s: float = 2.0) -> Probe:
