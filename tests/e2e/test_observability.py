@@ -76,9 +76,9 @@ def test_one_trace_leads_from_the_request_to_the_last_task(observed, collector):
     for task in ("adaslide.plan_job", "adaslide.compress_shard", "adaslide.finalize_job"):
         assert task in names
     (planned,) = [span for span in trace if span.name == "adaslide.plan_job"]
-    (shard,) = [span for span in trace if span.name == "adaslide.compress_shard"]
+    shards = [span for span in trace if span.name == "adaslide.compress_shard"]
     assert by_id[planned.parent_span_id] is asked
-    assert by_id[shard.parent_span_id] is planned
+    assert any(by_id[shard.parent_span_id] is planned for shard in shards)
 
 
 def has(span, job_id, collector):

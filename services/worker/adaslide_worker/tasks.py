@@ -24,13 +24,16 @@ def register(app: Any, runner: JobRunner) -> None:
 def observed(task: Task, body: Callable[..., None]) -> Callable[..., None]:
     """``body`` as a bound task: its logs carry task, job and shard, its span is in the sender's trace."""
 
-    def run(bound: Any, job_id: str, *place: int) -> None:
-        shard = {"shard": ".".join(map(str, place))} if place else {}
+    def run(bound: Any, *arguments: str | int) -> None:
+        fields = {"job": arguments[0]} if arguments else {}
+        if arguments[1:]:
+            fields["shard"] = ".".join(map(str, arguments[1:]))
+        attributes = {f"adaslide.{name}": value for name, value in fields.items()}
         with (
-            about(task=task.value, job=job_id, **shard),
+            about(task=task.value, **fields),
             extracted(bound.request.headers),
-            span(task.value, kind="consumer", **{"adaslide.job": job_id}),
+            span(task.value, kind="consumer", **attributes),
         ):
-            body(job_id, *place)
+            body(*arguments)
 
     return run
