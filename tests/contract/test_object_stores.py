@@ -1,8 +1,10 @@
-"""What every `ObjectStore` promises. A new backend is one more parameter here."""
+"""What every `FileStore` promises. A new backend is one more parameter here."""
 
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from hypothesis import given, settings
@@ -10,8 +12,10 @@ from hypothesis import strategies as st
 
 from adaslide.adapters.objects.filesystem import FilesystemStore
 from adaslide.adapters.objects.memory import MemoryStore
+from adaslide.adapters.objects.prefixed import PrefixedStore
+from adaslide.adapters.objects.s3 import PART_BYTES, S3Store
 from adaslide.domain.errors import ChecksumMismatch, Conflict, InputError, NotFound, StoreUnavailable
-from adaslide.ports.objects import ObjectStore
+from adaslide.ports.objects import FileStore
 
 BAD_KEYS = [
     "",
@@ -31,9 +35,29 @@ BAD_KEYS = [
 ]
 
 
-@pytest.fixture(params=["filesystem", "memory"])
-def store(request, tmp_path) -> ObjectStore:
-    return FilesystemStore(tmp_path / "root") if request.param == "filesystem" else MemoryStore()
+@pytest.fixture(scope="session")
+def new_s3_store(s3):
+    """Makes empty stores on the server."""
+    client, bucket = s3.client(), s3.fresh_bucket()
+    return lambda: S3Store(client, bucket, f"stores/{uuid4().hex}")
+
+
+@pytest.fixture(params=["filesystem", "memory", "s3", "filesystem below", "memory below", "s3 below"])
+def store(request, tmp_path) -> FileStore:
+    backend, _, below = request.param.partition(" ")
+    match backend:
+        case "filesystem":
+            whole = FilesystemStore(tmp_path / "root")
+        case "memory":
+            whole = MemoryStore()
+        case "s3":
+            whole = request.getfixturevalue("new_s3_store")()
+    if not below:
+        return whole
+    # What lies beside the prefix is never seen, though its keys begin with the same letters.
+    whole.put("packages/one.zarr-beside", b"beside")
+    whole.put("packages/one", b"beside")
+    return PrefixedStore(whole, "packages/one.zarr")
 
 
 def test_what_was_put_is_got(store):
@@ -47,6 +71,93 @@ def test_an_object_may_be_empty(store):
     assert store.get("empty") == b""
     assert store.size("empty") == 0
     assert store.get_range("empty", 0, 0) == b""
+    assert list(store.list()) == [("empty", 0)]
+    with pytest.raises(ChecksumMismatch):
+        store.get_range("empty", 0, 1)
+
+
+@pytest.mark.parametrize("key", ["ä/ü ö/ß.bin", "100%/a+b c", "片/🔬", "q?x=1&y=#z", "a'b\"<c>", " x /~"])
+def test_a_key_may_have_any_letters(store, key):
+    store.put(key, b"data")
+    assert store.get(key) == b"data"
+    assert store.get_range(key, 1, 2) == b"at"
+    assert store.size(key) == 4
+    assert list(store.list()) == [(key, 4)]
+    assert list(store.list(key[:-1])) == [(key, 4)]
+    assert not store.create(key, b"other")
+    store.delete(key)
+    assert store.size(key) is None
+
+
+def test_create_writes_only_where_nothing_is(store):
+    assert store.create("a/b", b"first")
+    assert not store.create("a/b", b"second")
+    assert store.get("a/b") == b"first"
+    store.delete("a/b")
+    assert store.create("a/b", b"")
+    assert not store.create("a/b", b"third")
+    assert store.get("a/b") == b""
+
+
+def test_of_many_creators_exactly_one_wins(store):
+    barrier = threading.Barrier(8)
+
+    def create(key: str, data: bytes) -> bool:
+        barrier.wait()
+        return store.create(key, data)
+
+    with ThreadPoolExecutor(8) as pool:
+        for key in ("folder/one", "folder/two", "three"):
+            mine = [f"{key} {n}".encode() for n in range(8)]
+            won = list(pool.map(create, [key] * 8, mine))
+            assert won.count(True) == 1
+            assert store.get(key) == mine[won.index(True)]
+
+
+@pytest.mark.parametrize("size", [0, 1, PART_BYTES, PART_BYTES + 1, 2 * PART_BYTES + 12345])
+def test_files_go_in_and_come_out(store, tmp_path, size):
+    source, target = tmp_path / "source", tmp_path / "new folder" / "target"
+    source.write_bytes(os.urandom(size))
+    store.put_file("a/file.svs", source)
+    assert store.size("a/file.svs") == size
+    store.get_file("a/file.svs", target)
+    assert target.read_bytes() == source.read_bytes()
+    assert [entry.name for entry in target.parent.iterdir()] == ["target"]
+    tail = size // 2
+    assert store.get_range("a/file.svs", tail, size - tail) == source.read_bytes()[tail:]
+
+
+def test_a_file_that_comes_out_replaces_the_one_there(store, tmp_path):
+    (tmp_path / "target").write_bytes(b"a longer one")
+    store.put("k", b"new")
+    store.get_file("k", tmp_path / "target")
+    assert (tmp_path / "target").read_bytes() == b"new"
+
+
+def test_a_local_file_that_cannot_be_read_or_written_is_told_without_its_path(store, tmp_path):
+    store.put("k", b"1")
+    (tmp_path / "in the way").write_bytes(b"")
+    for call in (
+        lambda: store.put_file("k", tmp_path / "missing"),
+        lambda: store.get_file("k", tmp_path / "in the way" / "file"),
+    ):
+        with pytest.raises(StoreUnavailable) as caught:
+            call()
+        assert str(tmp_path) not in caught.value.message
+    assert store.get("k") == b"1"
+
+
+def test_a_large_object_is_put_whole(store):
+    data = os.urandom(PART_BYTES + 1)
+    store.put("large", data)
+    assert store.get("large") == data
+
+
+def test_many_objects_are_listed_over_several_answers(store):
+    with ThreadPoolExecutor(8) as pool:
+        keys = [f"c/{n % 7}{'/-.'[n % 3]}{n}" for n in range(1100)]
+        list(pool.map(lambda key: store.put(key, b""), keys))
+    assert [key for key, _ in store.list()] == sorted(keys)
 
 
 def test_putting_again_replaces(store):
@@ -76,29 +187,37 @@ def test_a_negative_range_is_refused(store, start, length):
         store.get_range("k", start, length)
 
 
-def test_a_missing_object(store):
+def test_a_missing_object(store, tmp_path):
     store.put("folder/k", b"1")
     for key in ("nothing", "folder", "folder/nothing", "folder/k/below"):
         assert store.size(key) is None
         with pytest.raises(NotFound):
             store.get(key)
+        for length in (0, 1):
+            with pytest.raises(NotFound):
+                store.get_range(key, 0, length)
         with pytest.raises(NotFound):
-            store.get_range(key, 0, 1)
+            store.get_file(key, tmp_path / "file")
+    assert list(tmp_path.glob("*file*")) == []
 
 
 @pytest.mark.parametrize("key", BAD_KEYS)
-def test_bad_keys_are_refused_without_being_repeated(store, key):
+def test_bad_keys_are_refused_without_being_repeated(store, key, tmp_path):
     for call in (
         store.get,
         store.size,
         store.delete,
         lambda k: store.put(k, b""),
         lambda k: store.get_range(k, 0, 0),
+        lambda k: store.create(k, b""),
+        lambda k: store.put_file(k, Path(__file__)),
+        lambda k: store.get_file(k, tmp_path / "file"),
     ):
         with pytest.raises(InputError) as caught:
             call(key)
         assert caught.value.message == "not the key of an object"
     assert list(store.list()) == []
+    assert not (tmp_path / "file").exists()
 
 
 def test_listing_is_by_key_and_by_prefix(store):
@@ -180,14 +299,18 @@ def test_writers_beside_deleters_do_not_fail(store):
         st.from_regex(r"[ab.-]{1,2}x(/[ab]{1,2}y)?", fullmatch=True), st.binary(max_size=20), max_size=8
     )
 )
-def test_both_backends_agree(tmp_path_factory, objects):
-    stores: list[ObjectStore] = [FilesystemStore(tmp_path_factory.mktemp("s")), MemoryStore()]
+def test_the_backends_agree(tmp_path_factory, new_s3_store, objects):
+    stores: list[FileStore] = [
+        FilesystemStore(tmp_path_factory.mktemp("s")),
+        MemoryStore(),
+        new_s3_store(),
+    ]
     files = {k for k in objects if not any(other.startswith(f"{k}/") for other in objects)}
     for store in stores:
         for key in files:
             store.put(key, objects[key])
-    assert list(stores[0].list()) == list(stores[1].list())
-    assert all(stores[0].get(key) == stores[1].get(key) for key in files)
+    assert list(stores[0].list()) == list(stores[1].list()) == list(stores[2].list())
+    assert all(store.get(key) == objects[key] for store in stores for key in files)
 
 
 class TestFilesystem:
@@ -230,6 +353,8 @@ class TestFilesystem:
         for key in ("a/below", "b"):
             with pytest.raises(Conflict):
                 store.put(key, b"2")
+            with pytest.raises(Conflict):
+                store.create(key, b"2")
         assert list(store.list()) == [("a", 1), ("b/c", 1)]
         assert not [p for p in tmp_path.rglob("*") if p.name.startswith(".tmp-")]
 

@@ -3,21 +3,19 @@
 import itertools
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from threading import Thread
+from time import sleep
 
 import pytest
 
 from adaslide.adapters.db.ids import is_id, new_id
-from adaslide.adapters.db.migrate import upgrade
-from adaslide.adapters.db.session import SqlDatabase, create_engine
-from adaslide.domain.errors import Conflict, NotFound
+from adaslide.domain.errors import BrokerUnavailable, Conflict, NotFound
 from adaslide.domain.geometry import ShardIndex
 from adaslide.domain.job import TRANSITIONS, JobState
-from adaslide.ports.jobs import CompressRequest, JobRecord, PackageRecord, SlideRecord
 from adaslide.ports.queue import Message, Task
+from contract.records import REQUEST, job_record, opened, package_record, slide_record
 
-REQUEST = CompressRequest("archive", dice_floor=0.9)
 PATHS = {  # a legal way to each state
     JobState.QUEUED: [],
     JobState.RUNNING: [JobState.RUNNING],
@@ -30,28 +28,24 @@ PATHS = {  # a legal way to each state
 
 
 class KeepingQueue:
-    """Keeps what it is sent."""
+    """Keeps what it is sent, unless it is ``down``."""
 
     def __init__(self):
         self.sent = []
+        self.down = False
 
     def send(self, message):
+        if self.down:
+            raise BrokerUnavailable("down")
         self.sent.append(message)
-
-
-def slide_record(alias=None):
-    return SlideRecord(new_id(), alias, "source.svs", True, {"width": 9}, "0" * 64, datetime.now(UTC))
-
-
-def job_record(slide, request=REQUEST):
-    now = datetime.now(UTC)
-    return JobRecord(
-        new_id(), slide.id, new_id(), request, JobState.QUEUED, 0, 0, 0, None, 0.0, 0, now, None, None
-    )
 
 
 class RepositoryContract:
     """The promises."""
+
+    @pytest.fixture
+    def queue(self):
+        return KeepingQueue()
 
     @pytest.fixture
     def slide(self, database):
@@ -76,6 +70,30 @@ class RepositoryContract:
     def test_an_alias_is_taken_once(self, database, slide):
         with pytest.raises(Conflict), database.write() as unit:
             unit.slides.add(slide_record("case 7"))
+
+    def test_what_is_another_tenants_does_not_exist(self, database, slide, job):
+        theirs = slide_record("case 7", tenant="elsewhere")
+        with database.write() as unit:
+            unit.slides.add(theirs)
+        with database.read() as unit:
+            assert unit.slides.find("case 7", "elsewhere") == theirs
+            assert unit.slides.page(9, tenant="elsewhere") == [theirs]
+            assert unit.slides.page(9) == [slide]
+            for key in (slide.id, theirs.id):
+                with pytest.raises(NotFound):
+                    unit.slides.find(key, "third")
+            with pytest.raises(NotFound):
+                unit.jobs.get(job.id, "elsewhere")
+            assert unit.jobs.get(job.id, slide.tenant) == unit.jobs.get(job.id) == job
+            assert unit.jobs.page(9, tenant="elsewhere") == []
+
+    def test_a_hold_is_set_and_lifted(self, database, slide, job):
+        with database.write() as unit:
+            unit.packages.add(package_record(job, slide))
+            for hold in ({"by": "x"}, None):
+                unit.slides.set_hold(slide.id, hold)
+                unit.packages.set_hold(job.package_id, hold)
+                assert unit.slides.get(slide.id).hold == unit.packages.get(job.package_id).hold == hold
 
     def test_many_slides_without_alias(self, database):
         with database.write() as unit:
@@ -109,12 +127,39 @@ class RepositoryContract:
         with database.read() as unit, pytest.raises(NotFound):
             unit.slides.get(slide.id)
 
-    def test_messages_leave_after_the_commit(self, database, queue):
-        message = Message(Task.SHARD, ("x", 1, 2))
+    @pytest.mark.parametrize("task", [Task.PLAN, Task.SHARD])
+    def test_messages_leave_after_the_commit(self, database, queue, task):
+        message = Message(task, ("x",))
         with database.write() as unit:
             unit.send(message)
             assert queue.sent == []
         assert queue.sent == [message]
+        with database.write() as unit:
+            assert unit.work.unsent(9) == {}
+
+    def test_a_message_survives_a_broker_that_is_down(self, database, queue):
+        queue.down = True
+        with database.write() as unit:
+            unit.send(Message(Task.PLAN, ("x",)))
+            unit.send(Message(Task.SHARD, ()))
+        with database.write() as unit:
+            assert unit.work.unsent(9) == {}  # its writer may still be at it
+            unit.work.forget_leases()
+            found = unit.work.unsent(9)
+            assert list(found.values()) == [Message(Task.PLAN, ("x",))]
+            unit.work.sent(list(found))
+        with database.write() as unit:
+            assert unit.work.unsent(9) == {}
+
+    def test_a_delayed_message_waits_in_the_outbox(self, database, queue):
+        with database.write() as unit:
+            unit.send(Message(Task.PLAN, ("x",), delay=0.3))
+        assert queue.sent == []
+        with database.write() as unit:
+            assert unit.work.unsent(9) == {}
+        sleep(0.4)
+        with database.write() as unit:
+            assert list(unit.work.unsent(9).values()) == [Message(Task.PLAN, ("x",))]
 
     def test_a_job_comes_back_as_it_went_in(self, database, job):
         with database.read() as unit:
@@ -148,21 +193,6 @@ class RepositoryContract:
             assert unit.jobs.active(slide.id, REQUEST) is None
             unit.jobs.add(job_record(slide))
 
-    def test_shards_are_counted_into_the_job(self, database, job):
-        a, b = ShardIndex(0, 0), ShardIndex(0, 1)
-        with database.write() as unit:
-            assert not unit.jobs.has_shards(job.id)
-            unit.jobs.add_shards(job.id, {a: 10, b: 4})
-            assert unit.jobs.begin_shard(job.id, a) == 1
-            unit.jobs.shard_progress(job.id, a, 6)
-            assert (unit.jobs.get(job.id).done, unit.jobs.get(job.id).total) == (6, 14)
-            assert unit.jobs.begin_shard(job.id, a) == 2
-            assert (unit.jobs.shard_attempts(job.id, a), unit.jobs.shard_attempts(job.id, b)) == (2, 0)
-            unit.jobs.finish_shard(job.id, a)
-            assert unit.jobs.get(job.id).done == 10
-            assert unit.jobs.open_shards(job.id) == [b]
-            assert unit.jobs.begin_shard(job.id, a) is None
-
     def test_work_adds_up_and_the_peak_stays(self, database, job):
         with database.write() as unit:
             unit.jobs.add_work(job.id, 1.5, 2**33)
@@ -189,16 +219,46 @@ class RepositoryContract:
             unit.jobs.add(other)
             unit.jobs.transition(other.id, JobState.FAILED)
             assert [j.id for j in unit.jobs.unfinished()] == [job.id]
-            assert [j.id for j in unit.jobs.fruitless()] == [other.id]
+            assert unit.jobs.count_unfinished(slide.tenant) == (1, 1)
+            assert unit.jobs.count_unfinished("elsewhere") == (1, 0)
+
+    def test_ended_jobs_are_swept_once(self, database, job):
+        with database.write() as unit:
+            assert unit.jobs.unswept(0) == []
+            unit.jobs.transition(job.id, JobState.FAILED)
+            assert unit.jobs.unswept(60) == []
+            assert [j.id for j in unit.jobs.unswept(0)] == [job.id]
+            unit.jobs.mark_swept(job.id)
+            assert unit.jobs.unswept(0) == []
+
+    def test_a_failed_job_can_begin_anew(self, database, job):
+        with database.write() as unit:
+            unit.jobs.transition(job.id, JobState.RUNNING)
+            unit.jobs.begin_attempt(job.id)
+            unit.work.add_shards(job.id, {ShardIndex(0, 0): 4})
+            unit.jobs.transition(job.id, JobState.FAILED, problem={"code": "x"})
+            assert unit.jobs.transition(job.id, JobState.QUEUED)
+            again = unit.jobs.get(job.id)
+            assert (again.state, again.attempts, again.total, again.problem) == (JobState.QUEUED, 0, 0, None)
+            assert again.finished_at is None
+            assert not unit.work.planned(job.id)
 
     def test_packages_are_found_by_their_request(self, database, slide, job):
-        package = PackageRecord(job.package_id, slide.id, job.id, REQUEST, {"ratio": 0.2}, datetime.now(UTC))
+        package = package_record(job, slide)
+        twin, stranger = slide_record("twin"), slide_record("stranger", tenant="elsewhere")
         with database.write() as unit:
+            for other in (twin, stranger):
+                unit.slides.add(other)
             unit.packages.add(package)
         with database.read() as unit:
-            assert unit.packages.get(package.id) == unit.packages.matching(slide.id, REQUEST) == package
-            assert unit.packages.matching(slide.id, replace(REQUEST, mpp=0.5)) is None
+            assert unit.packages.get(package.id) == unit.packages.matching(slide, REQUEST) == package
+            assert unit.packages.matching(slide, replace(REQUEST, mpp=0.5)) is None
             assert unit.packages.of_slide(slide.id) == [package]
+            assert unit.packages.location_of(job.id) == package.location
+            # The same bytes: of the same tenant it is the same work, of another it is not known.
+            assert unit.packages.matching(twin, REQUEST) == package
+            assert unit.packages.matching(stranger, REQUEST) is None
+            assert unit.packages.matching(replace(slide, sha256="1" * 64), REQUEST) is None
 
     def test_an_idempotency_key_is_used_once(self, database, job):
         with database.write() as unit:
@@ -230,16 +290,16 @@ class TestSqlite(RepositoryContract):
     """The embedded database."""
 
     @pytest.fixture
-    def queue(self):
-        return KeepingQueue()
+    def database(self, tmp_path, queue):
+        yield from opened(f"sqlite:///{tmp_path / 'state.sqlite'}", queue)
+
+
+class TestPostgres(RepositoryContract):
+    """The cluster's database."""
 
     @pytest.fixture
-    def database(self, tmp_path, queue):
-        engine = create_engine(f"sqlite:///{tmp_path / 'state.sqlite'}")
-        upgrade(engine)
-        database = SqlDatabase(engine, queue)
-        yield database
-        database.close()
+    def database(self, postgres, queue):
+        yield from opened(postgres.fresh_database(), queue)
 
 
 def test_ids_are_opaque_unique_and_sort_by_time():

@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 import simplejpeg
 import zarr
+from markupsafe import escape
 from PIL import Image
 
 from adaslide.addressing.deepzoom import DeepZoom
 from adaslide.domain.geometry import Size
 from adaslide.domain.profile import PROFILES
 from adaslide.package.zarr_codec import PatchCodec  # noqa: F401 - registers the codec
+from adaslide.pipeline.maps import AGENT_NOTE
 from adaslide.wiring import folder_store
 
 SIZE = Size(2220, 2967)
@@ -38,7 +40,8 @@ def client(service, archived):
 
 @pytest.fixture(scope="module")
 def package_path(service, archived):
-    return service.data / "packages" / f"{archived['package']['id']}.zarr"
+    (path,) = (service.data / "packages").glob(f"{archived['package']['id']}-*.zarr")
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -253,6 +256,7 @@ class TestManners:
 
     def test_the_viewer_says_what_the_package_was_made_with(self, client, archived):
         text = client.get("/viewer/sample").text
+        assert str(escape(AGENT_NOTE)) in text
         profile = PROFILES["archive"]
         for name in (profile.id, profile.judge, profile.second_judge, *profile.restorers, profile.agent):
             assert (name or "bicubic") in text

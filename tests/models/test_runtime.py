@@ -16,8 +16,9 @@ pytest.importorskip("safetensors")
 from adaslide.adapters.inference import golden
 from adaslide.adapters.inference.weights import weights_named
 from adaslide.adapters.restorers.bicubic import BicubicRestorer
+from adaslide.adapters.restorers.installed import BICUBIC
 from adaslide.adapters.restorers.onnx import OnnxRestorer
-from adaslide.adapters.rungs.restored import BICUBIC, RestoredRung, degraded
+from adaslide.adapters.rungs.restored import RestoredRung, degraded
 from adaslide.adapters.segmenters.unet import OnnxSegmenter
 from adaslide.domain.errors import DigestMismatch, InputError, ModelError, RuntimeMismatch, Unavailable
 from adaslide.domain.rung import Codec, RestorerKind, Rung, RungSpec

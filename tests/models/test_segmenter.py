@@ -196,13 +196,15 @@ def test_a_resumed_run_goes_on_as_if_it_had_never_stopped(drawn, config, tmp_pat
     assert all(kept[name].equal(own[name]) for name in kept)
 
 
-def test_the_command_trains_exports_and_logs(drawn, tmp_path, capsys):
+def test_a_run_trains_exports_and_logs(drawn, tmp_path, capsys):
     pytest.importorskip("torch")
     pytest.importorskip("onnxscript")
-    from adaslide_models.train.segmenter import main
+    from adaslide_models.recipes.segmenter import nuclei_unet
+    from adaslide_models.train.segmenter import Segmenter, train
 
-    split = str(drawn / "split.txt")
-    main(["--data", str(drawn), "--split", split, "--val", split, "--out", str(tmp_path), "--steps", "2"])
+    split = (drawn / "split.txt",)
+    losses = train(Segmenter(nuclei_unet(), drawn, split, split, tmp_path, steps=2))
+    assert len(losses) == 2
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["steps"] == 2
     assert len(result["trained_on"]) == 4

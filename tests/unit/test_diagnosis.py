@@ -1,5 +1,8 @@
 """What `adaslide doctor` finds out about the nets."""
 
+import hashlib
+import json
+import re
 import shutil
 
 import numpy as np
@@ -8,11 +11,13 @@ from PIL import Image
 
 pytest.importorskip("onnxruntime")
 
+from adaslide.adapters.agents.cda import CdaAgent
 from adaslide.adapters.inference.golden import folder_of, pixel_tiles
 from adaslide.adapters.inference.weights import FOLDER_VARIABLE, pinned, weights_named
-from adaslide.diagnosis import diagnose
+from adaslide.diagnosis import _picture, diagnose
 
 FIE = "fie-compact-x4"
+CDA = "cda-resnet18"
 
 
 @pytest.fixture
@@ -39,6 +44,37 @@ def test_every_net_is_run_on_its_golden_tiles(own):
         check = checks[f"runs {pinned(weights_named(name))} as it was measured"]
         assert check.ok
         assert "ONNX Runtime" in check.detail
+
+
+def test_the_agent_is_asked():
+    agent = weights_named(CDA)
+    check = check_of(CDA)
+    assert check.name == f"asks {pinned(agent)}"
+    assert check.ok
+    told = float(re.search(r"p (0\.\d{3}) ", check.detail)[1])
+    assert abs(CdaAgent.of(agent).probability(_picture()) - told) < 5e-4
+
+
+def test_an_agent_that_gives_no_probability_is_called_out(tmp_path, monkeypatch):
+    """The released agent, but its head's bias is not a number."""
+    agent = weights_named(CDA)
+    graph = bytearray(agent.path.read_bytes())
+    trained = agent.path.with_name(agent.table["safetensors"]).read_bytes()
+    length = int.from_bytes(trained[:8], "little")
+    start, end = json.loads(trained[8 : 8 + length])["head.bias"]["data_offsets"]
+    place = graph.index(trained[8 + length + start : 8 + length + end])
+    graph[place : place + 4] = np.float32(np.nan).tobytes()
+    (tmp_path / "net.onnx").write_bytes(graph)
+    first_rung = agent.table["first_rung"]
+    (tmp_path / "manifest.toml").write_text(
+        f'[{CDA}]\nkind = "agent"\nonnx = "net.onnx"\nsha256 = "{hashlib.sha256(graph).hexdigest()}"\n'
+        f"first_rung = {{ thresholds = {first_rung['thresholds']}, share = {first_rung['share']} }}\n"
+    )
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
+    checks = {check.name: check for check in diagnose() if CDA in check.name}
+    broken, released = (checks[f"asks {name}"] for name in (pinned(weights_named(CDA)), pinned(agent)))
+    assert (broken.ok, released.ok) == (False, True)
+    assert "nan is no probability" in broken.detail
 
 
 def test_a_runtime_that_gives_other_pixels_is_called_out(own):

@@ -10,7 +10,7 @@ from adaslide import codec_runtime, wiring
 from adaslide.adapters.inference.weights import installed, pinned, weights_pinned
 from adaslide.adapters.segmenters.otsu import OtsuSegmenter
 from adaslide.domain.decision import PatchFlag
-from adaslide.domain.errors import InputError, WeightsMissing
+from adaslide.domain.errors import InputError, ModelError, WeightsMissing
 from adaslide.domain.geometry import PatchIndex, Size
 from adaslide.domain.profile import OTSU, PROFILES, VERSIONS, profile_named
 from adaslide.domain.rung import RestorerKind, Rung
@@ -26,6 +26,8 @@ PATCH = 256
 ARCHIVE = PROFILES["archive"]
 MPP = 0.499
 X4 = ARCHIVE.ladder[1]
+fresh_codecs = codec_runtime.rung_codecs.__wrapped__
+"""As in a process of its own: nothing looked up before."""
 
 
 def planned(profile=ARCHIVE, mpp=MPP):
@@ -149,6 +151,36 @@ def test_decoding_knows_every_installed_restorer_and_encoding_those_of_the_profi
     assert set(plain.restorers) == set(wiring.patch_encoder(planned()).codecs[Rung.X4].restorers)
 
 
+@pytest.fixture
+def bad_folder(tmp_path, monkeypatch):
+    """A folder of weights whose manifest cannot be used, and nothing looked up before."""
+    (tmp_path / "manifest.toml").write_text("[")
+    monkeypatch.setenv("ADASLIDE_WEIGHTS", str(tmp_path))
+    monkeypatch.setattr(codec_runtime, "rung_codecs", fresh_codecs)
+
+
+@pytest.mark.parametrize("profile", ["exact", "archive@1", "paper@1"])
+def test_a_bad_folder_of_weights_stops_no_profile_that_needs_no_net(bad_folder, tissue, profile):
+    plan = planned(profile_named(profile))
+    encoder = pickle.loads(pickle.dumps(wiring.patch_encoder(plan)))
+    outcome = encoder.encode(tissue).outcome
+    assert wiring.plan_checker(plan).crc32c(outcome.payload) == outcome.pixels_crc32c
+    assert wiring.weights_in(plan.profile) == {}
+
+
+def test_what_names_no_net_is_decoded_beside_a_bad_folder_of_weights(bad_folder, tissue):
+    for spec in ARCHIVE.ladder:
+        payload = codec_runtime.codec_for(spec.rung).encode(tissue.source, spec)
+        assert codec_runtime.decode_payload(payload, PATCH).shape == (PATCH, PATCH, 3)
+
+
+def test_what_needs_a_net_names_the_setting_of_the_bad_folder(restored, bad_folder):
+    with pytest.raises(ModelError, match="ADASLIDE_WEIGHTS"):
+        codec_runtime.decode_payload(restored[0], PATCH)
+    with pytest.raises(ModelError, match="ADASLIDE_WEIGHTS"):
+        wiring.patch_encoder(planned())
+
+
 def test_archive_1_is_still_what_it_was():
     encoder = wiring.patch_encoder(planned(profile_named("archive@1")))
     assert isinstance(encoder.judge, OtsuSegmenter)
@@ -216,5 +248,5 @@ def test_of_two_copies_of_a_net_the_first_runs(tmp_path, monkeypatch):
     for name in (net.path.name, "manifest.toml"):
         (tmp_path / name).write_bytes((net.path.parent / name).read_bytes())
     monkeypatch.setenv("ADASLIDE_WEIGHTS", str(tmp_path))
-    restorer = codec_runtime.rung_codecs.__wrapped__()[Rung.X4].restorers[4, net.digest]
+    restorer = fresh_codecs()[Rung.X4].restorers[4, net.digest]
     assert restorer.model.path.parent == weights_pinned(ARCHIVE.restorers[0]).path.parent == tmp_path

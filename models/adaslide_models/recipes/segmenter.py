@@ -51,6 +51,3 @@ def nuclei_unet() -> SegmenterConfig:
         "brca_m2c": 0.25,
     }
     return SegmenterConfig("nuclei-unet", shares=MappingProxyType(shares))
-
-
-RECIPES = {"nuclei-unet": nuclei_unet}

@@ -10,10 +10,6 @@ validation patches, with ``result.json``.
 
 import copy
 import json
-import math
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +17,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from adaslide.adapters.agents.cda import mirrored, place_at, thumbnail_planes
 from adaslide.domain.errors import InputError
@@ -36,13 +30,13 @@ from adaslide_models.first_rung import calibrated, costs_of, measurements
 from adaslide_models.losses import reinforce
 from adaslide_models.nets.resnet import ResNet18
 from adaslide_models.rewards import paper_reward
-from adaslide_models.train import checkpoints
+from adaslide_models.train import checkpoints, loop
 from adaslide_models.train.averages import average
+from adaslide_models.train.loop import rate_at, set_rate
 
 NAME = "cda-resnet18"
-LOG_EVERY = 25
-VALIDATE_EVERY = 100
-CHECKPOINT_SECONDS = 60.0
+LOG_STEPS = 25
+VALIDATE_STEPS = 100
 SCANNERS = Variety()
 STAINS = Variety(stain=0.8, stain_spread=0.1, blur=0, sharpen=0, noise=0, jpeg=0)
 
@@ -113,8 +107,8 @@ class Run:
     def step(self, table: RewardsTable, done: float) -> float:
         """One step on a random batch; ``done`` is the share of the run behind it. Gives the mean reward."""
         config = self.config
-        for group in self.optimiser.param_groups:
-            group["lr"] = config.learning_rate * self._rate(done)
+        rate = rate_at(self.progress.step, done, config.warmup, config.floor)
+        set_rate(self.optimiser, config.learning_rate * rate)
         images, dice = batch(table, config, self.random)
         self.net.train()
         policy = torch.distributions.Bernoulli(logits=self.net(images))
@@ -134,19 +128,13 @@ class Run:
     def _reward(self, compressed: torch.Tensor, dice: torch.Tensor) -> torch.Tensor:
         return paper_reward(compressed, dice, self.config.lambda_, self.config.tau)
 
-    def _rate(self, done: float) -> float:
-        """Linear warm-up, then a cosine down to ``floor``."""
-        warm = min(1.0, (self.progress.step + 1) / self.config.warmup)
-        cosine = (1 + math.cos(math.pi * min(done, 1.0))) / 2
-        return warm * (self.config.floor + (1 - self.config.floor) * cosine)
-
-    def validate(self, table: RewardsTable) -> tuple[float, float]:
-        """(mean greedy reward of the mean weights, share compressed); remembers the best."""
+    def validate(self, table: RewardsTable) -> dict[str, float]:
+        """Mean greedy reward of the mean weights, and the share compressed; remembers the best."""
         compressed = probabilities(self.mean, table) >= 0.5
         reward = float(paper_reward(compressed, table.dice, self.config.lambda_, self.config.tau).mean())
         if reward > self.progress.best:
             self.progress.best, self.best = reward, copy.deepcopy(self.mean.state_dict())
-        return reward, float(compressed.mean())
+        return {"val_reward": reward, "val_share_compressed": float(compressed.mean())}
 
     def save(self) -> None:
         parts = {
@@ -229,42 +217,17 @@ def train(config: Cda) -> list[float]:
     run = Run(config)
     if config.resume is not None:
         run.resume(config.resume)
-    rewards: list[float] = []
-    with (config.out / "log.jsonl").open("a") as log, _bar() as show:
-        start, saved = time.monotonic() - run.progress.seconds, time.monotonic()
-        while (done := _done(config, run.progress)) < 1:
-            rewards.append(run.step(table, done))
-            run.progress.seconds = time.monotonic() - start
-            if run.progress.step % LOG_EVERY == 0:
-                recent = float(np.mean(rewards[-LOG_EVERY:]))
-                _log(log, step=run.progress.step, seconds=run.progress.seconds, reward=recent)
-                show(done, f"step {run.progress.step} reward {recent:.3f} best {run.progress.best:.3f}")
-            if run.progress.step % VALIDATE_EVERY == 0:
-                _check(run, val, log)
-            if time.monotonic() - saved >= CHECKPOINT_SECONDS:
-                run.save()
-                saved = time.monotonic()
-        _check(run, val, log)
-        run.save()
+    rewards = loop.run(
+        run.progress,
+        loop.Schedule(config.budget_minutes, config.steps, "reward", LOG_STEPS, VALIDATE_STEPS),
+        config.out,
+        run.optimiser,
+        step=lambda done: run.step(table, done),
+        validate=lambda: run.validate(val),
+        save=run.save,
+    )
     _release(run, table, val)
     return rewards
-
-
-def _done(config: Cda, progress: checkpoints.Progress) -> float:
-    """The share of the run that is over."""
-    if config.steps is not None:
-        return progress.step / config.steps
-    return progress.seconds / (60 * config.budget_minutes)
-
-
-def _check(run: Run, val: RewardsTable, log: Any) -> None:
-    reward, share = run.validate(val)
-    _log(log, step=run.progress.step, val_reward=reward, val_share_compressed=share)
-
-
-def _log(log: Any, **row: Any) -> None:
-    log.write(json.dumps(row) + "\n")
-    log.flush()
 
 
 def _release(run: Run, table: RewardsTable, val: RewardsTable) -> None:
@@ -322,12 +285,3 @@ def first_rung(probability: npt.NDArray[np.float64], table: RewardsTable) -> dic
             "measurements_from_the_middle": round(float(np.mean(middle)), 3),
         },
     }
-
-
-@contextmanager
-def _bar() -> Iterator[Any]:
-    console = Console(stderr=True)
-    columns = BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn()
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("training", total=1.0)
-        yield lambda done, text: progress.update(task, completed=done, description=text)

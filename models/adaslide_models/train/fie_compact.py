@@ -11,9 +11,7 @@ import argparse
 import json
 import math
 import sys
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +19,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from safetensors.torch import load_file
 from torch import nn
 
@@ -31,10 +28,9 @@ from adaslide_models.data.patches import NONE, Pairs, PairSettings, PixelBatch, 
 from adaslide_models.data.sources import list_digest, read_split
 from adaslide_models.losses import charbonnier, log_error
 from adaslide_models.nets.compact import Compact
-from adaslide_models.train import checkpoints
+from adaslide_models.train import checkpoints, loop
+from adaslide_models.train.loop import rate_at, set_rate
 
-LOG_EVERY = 50
-CHECKPOINT_SECONDS = 60.0
 LOSSES = {"charbonnier": charbonnier, "log_error": log_error}
 
 
@@ -117,8 +113,8 @@ class Run:
     def step(self, pairs: Pairs, done: float) -> float:
         """One step on a random batch; ``done`` is the share of the run behind it. Gives the loss."""
         config = self.config
-        for group in self.optimiser.param_groups:
-            group["lr"] = config.learning_rate * self._rate(done)
+        rate = rate_at(self.progress.step, done, config.warmup, config.floor)
+        set_rate(self.optimiser, config.learning_rate * rate)
         low, base, high = (_tensor(x) for x in pairs.batch(config.batch, config.crop, self.random))
         with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
             residual = self.net(low.contiguous(memory_format=torch.channels_last))
@@ -130,12 +126,6 @@ class Run:
         self._follow()
         return float(loss.detach())
 
-    def _rate(self, done: float) -> float:
-        """Linear warm-up, then a cosine down to ``floor``."""
-        warm = min(1.0, (self.progress.step + 1) / self.config.warmup)
-        cosine = (1 + math.cos(math.pi * min(done, 1.0))) / 2
-        return warm * (self.config.floor + (1 - self.config.floor) * cosine)
-
     @torch.no_grad()
     def _follow(self) -> None:
         """The mean remembers little while the run is young."""
@@ -143,13 +133,14 @@ class Run:
         for mean, value in zip(self.mean.parameters(), self.net.parameters(), strict=True):
             mean.lerp_(value, 1 - decay)
 
-    def validate(self, pairs: Pairs) -> list[float]:
-        """dB of PSNR above bicubic per version of the low resolution; remembers the best mean."""
+    def validate(self, pairs: Pairs) -> dict[str, Any]:
+        """dB of PSNR above bicubic by version of the low resolution; remembers the best mean."""
         gains = [gain(self.mean, pairs.low[:, v], pairs.high) for v in range(pairs.low.shape[1])]
         score = float(np.mean(gains))
         if score > self.progress.best:
             self.progress.best, self.best = score, _copied(self.mean)
-        return gains
+        versions = [f"q{quality}" for quality in self.config.qualities] + ["lossless"]
+        return {"gain_db": dict(zip(versions, gains, strict=True))}
 
     def save(self) -> None:
         parts = {
@@ -194,49 +185,24 @@ def gain(net: nn.Module, low: PixelBatch, high: PixelBatch) -> float:
 def train(config: FieCompact) -> list[float]:
     """Runs ``config`` to its end; gives the loss of every step taken."""
     config.out.mkdir(parents=True, exist_ok=True)
-    console = Console(stderr=True)
-    with console.status("making pairs"):
+    with Console(stderr=True).status("making pairs"):
         sources, kept = read_split(config.data, config.split), read_split(config.data, config.val)
         pairs = make_pairs(sources, config.pairs(config.crops, config.variety, config.seed), config.processes)
         val = make_pairs(kept, config.pairs(config.val_crops, NONE, config.seed + 1), config.processes)
     run = Run(config)
     if config.resume is not None:
         run.resume(config.resume)
-    losses: list[float] = []
-    with (config.out / "log.jsonl").open("a") as log, _bar(console) as show:
-        start, saved = time.monotonic() - run.progress.seconds, time.monotonic()
-        while (done := _done(config, run.progress)) < 1:
-            losses.append(run.step(pairs, done))
-            run.progress.seconds = time.monotonic() - start
-            if run.progress.step % LOG_EVERY == 0:
-                recent = float(np.mean(losses[-LOG_EVERY:]))
-                _log(log, step=run.progress.step, seconds=run.progress.seconds, loss=recent)
-                show(done, f"step {run.progress.step} loss {recent:.4f} best {run.progress.best:+.2f} dB")
-            if time.monotonic() - saved >= CHECKPOINT_SECONDS:
-                _check(run, val, log)
-                run.progress.seconds, saved = time.monotonic() - start, time.monotonic()
-        _check(run, val, log)
+    losses = loop.run(
+        run.progress,
+        loop.Schedule(config.budget_minutes, config.steps),
+        config.out,
+        run.optimiser,
+        step=lambda done: run.step(pairs, done),
+        validate=lambda: run.validate(val),
+        save=run.save,
+    )
     _release(run, [source.name for source in sources])
     return losses
-
-
-def _done(config: FieCompact, progress: checkpoints.Progress) -> float:
-    """The share of the run that is over."""
-    if config.steps is not None:
-        return progress.step / config.steps
-    return progress.seconds / (60 * config.budget_minutes)
-
-
-def _check(run: Run, val: Pairs, log: Any) -> None:
-    gains = run.validate(val)
-    versions = [f"q{quality}" for quality in run.config.qualities] + ["lossless"]
-    _log(log, step=run.progress.step, gain_db=dict(zip(versions, gains, strict=True)))
-    run.save()
-
-
-def _log(log: Any, **row: Any) -> None:
-    log.write(json.dumps(row) + "\n")
-    log.flush()
 
 
 def _release(run: Run, trained_on: list[str]) -> None:
@@ -259,14 +225,6 @@ def _release(run: Run, trained_on: list[str]) -> None:
         "train_list_sha256": list_digest(trained_on),
     }
     (config.out / "result.json").write_text(json.dumps(result, indent=2) + "\n")
-
-
-@contextmanager
-def _bar(console: Console) -> Iterator[Any]:
-    columns = BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn()
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("training", total=1.0)
-        yield lambda done, text: progress.update(task, completed=done, description=text)
 
 
 def main() -> None:

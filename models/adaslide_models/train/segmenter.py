@@ -1,32 +1,22 @@
 """Trains the nuclei judge: crops of one scale, binary cross-entropy and Dice, an average of weights kept.
 
-    python -m adaslide_models.train.segmenter --data DIR --split FILE [--split FILE ...] --val FILE --out DIR
-        --budget MINUTES [--resume DIR] [--folds K --fold I]
+    adaslide train segmenter --data DIR --split FILE [--split FILE ...] --val FILE [--val FILE ...] --out DIR
 
-Leaves in DIR: log.jsonl (a line every few steps, and one a validation), checkpoint.pt (to resume from),
-NAME.safetensors and NAME.onnx (the best average of weights on ``--val``), and result.json about them.
-
-With ``--folds K --fold I`` the images of --split and --val that the recipe selects on are pooled and cut
-into K parts by patient; part I is only scored, once, at the end, and nothing is selected on it. Such a net
-tells how good the recipe is; it is never shipped, for it has seen what others are validated on.
+Leaves in ``out``: log.jsonl, checkpoint.pt every minute (`--resume`), NAME.safetensors and NAME.onnx (the
+best average of weights on ``val``), and result.json about them.
 """
 
-import argparse
 import copy
 import json
 import math
 import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -38,28 +28,44 @@ from adaslide_models.data.nuclei_augment import Augmenter
 from adaslide_models.evaluate.segmenter import by_source, score
 from adaslide_models.losses import counted_bce_dice
 from adaslide_models.nets.unet import MULTIPLE, UNet, parameter_count
-from adaslide_models.recipes.segmenter import RECIPES, SegmenterConfig
-from adaslide_models.train import checkpoints
+from adaslide_models.recipes.segmenter import SegmenterConfig
+from adaslide_models.train import checkpoints, loop
 from adaslide_models.train.averages import average
+from adaslide_models.train.loop import rate_at, set_rate
 from adaslide_models.weights import export_onnx, save_trained, sha256
 
 LOG_STEPS = 20
 VALIDATION_SECONDS = 45.0
-CHECKPOINT_SECONDS = 60.0
+FLOOR = 0.01
+"""Share of the learning rate that is left at the end of the cosine."""
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
-    """When a run ends: after seconds of training or, for runs that must repeat exactly, after steps."""
+class Segmenter:
+    """A run of ``recipe``.
 
-    seconds: float = math.inf
+    With ``fold``, (I, K), the images of ``split`` and ``val`` that the recipe selects on are pooled and cut
+    into K parts by patient; part I is only scored, once, at the end, and nothing is selected on it. Such a
+    net tells how good the recipe is; it is never shipped, for it has seen what others are validated on.
+    Raises `InputError` unless I counts from 0 up to K - 1.
+    """
+
+    recipe: SegmenterConfig
+    data: Path
+    split: tuple[Path, ...]
+    val: tuple[Path, ...]
+    out: Path
+    budget_minutes: float = 12.0
+    """Minutes of training, validation included."""
     steps: int | None = None
+    """Ends the run instead of the budget: for runs that must repeat exactly."""
+    resume: Path | None = None
+    threads: int = 1
+    fold: tuple[int, int] | None = None
 
-    def share(self, progress: checkpoints.Progress) -> float:
-        """Of the run, how much is behind."""
-        if self.steps is not None:
-            return progress.step / self.steps
-        return progress.seconds / self.seconds
+    def __post_init__(self) -> None:
+        if self.fold is not None and not 0 <= self.fold[0] < self.fold[1]:
+            raise InputError("folds are counted from 0 up to their number less 1")
 
 
 def sources_of(examples: list[Labelled], config: SegmenterConfig) -> tuple[list[list[Labelled]], np.ndarray]:
@@ -121,17 +127,12 @@ class Training:
         self.progress = checkpoints.Progress()
         self._batches = batches(examples, config, self.chance)
 
-    def rate(self, share: float) -> float:
-        """Linear warm-up, then half a cosine down to a hundredth."""
-        warm = min(1.0, (self.progress.step + 1) / self.config.warm_up_steps)
-        return self.config.rate * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * min(share, 1.0))) / 2)
-
     def step(self, share: float) -> float:
         """One step of the optimiser, ``share`` of the run behind it. Returns the loss."""
         config = self.config
-        rate = self.rate(share)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
+        set_rate(
+            self.optimiser, config.rate * rate_at(self.progress.step, share, config.warm_up_steps, FLOOR)
+        )
         pixels, target, weight = next(self._batches)
         self.net.train()
         with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
@@ -160,26 +161,6 @@ class Training:
         self.optimiser.load_state_dict(parts["optimiser"])
 
 
-class Log:
-    """log.jsonl: one JSON object a line, complete whenever the run is stopped."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def write(self, **line: Any) -> None:
-        with self._path.open("a") as file:
-            file.write(json.dumps(line) + "\n")
-
-
-@contextmanager
-def _progress_bar() -> Iterator[Callable[[float, str], None]]:
-    console = Console(stderr=True)
-    columns = TextColumn("training"), BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}")
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=1.0)
-        yield lambda share, text: bar.update(task, completed=share, description=text)
-
-
 def validated(training: Training, validation: list[Labelled]) -> tuple[float, dict[str, Any]]:
     """(mean Dice over the sources that select, the table of all sources)."""
     config = training.config
@@ -188,107 +169,66 @@ def validated(training: Training, validation: list[Labelled]) -> tuple[float, di
     return float(np.mean(chosen)), table
 
 
-def run(training: Training, validation: list[Labelled], out: Path, limit: Limit) -> None:
-    """Trains up to ``limit``. Without ``validation`` the last average is kept, else the best one."""
-    config, progress, log = training.config, training.progress, Log(out / "log.jsonl")
-    trained = out / f"{config.name}.safetensors"
-    if not trained.exists():
-        progress.best = -math.inf  # resumed elsewhere: what was best there is not here
-    next_validation = progress.seconds + VALIDATION_SECONDS
-    next_checkpoint = progress.seconds + CHECKPOINT_SECONDS
-    losses: list[float] = []
-    with _progress_bar() as show:
-        while (share := limit.share(progress)) < 1:
-            start = time.monotonic()
-            losses.append(training.step(share))
-            progress.seconds += time.monotonic() - start
-            show(share, f"step {progress.step}, loss {losses[-1]:.3f}, best {max(progress.best, 0):.3f}")
-            if progress.step % LOG_STEPS == 0:
-                log.write(
-                    step=progress.step,
-                    seconds=round(progress.seconds, 1),
-                    loss=round(float(np.mean(losses)), 5),
-                    rate=training.rate(share),
-                )
-                losses.clear()
-            if validation and (progress.seconds >= next_validation or limit.share(progress) >= 1):
-                start = time.monotonic()
-                mean, table = validated(training, validation)
-                log.write(step=progress.step, seconds=round(progress.seconds, 1), dice=mean, validation=table)
-                if mean > progress.best:
-                    progress.best = mean
-                    save_trained(training.kept, trained)
-                # Validation is paid out of the budget like everything else.
-                progress.seconds += time.monotonic() - start
-                next_validation = progress.seconds + VALIDATION_SECONDS
-            if progress.seconds >= next_checkpoint:
-                training.save(out)
-                next_checkpoint = progress.seconds + CHECKPOINT_SECONDS
+def validate(training: Training, validation: list[Labelled], out: Path) -> dict[str, Any]:
+    """What the log says; writes the average to ``out`` if it is the best so far, or if nothing tells."""
+    trained = out / f"{training.config.name}.safetensors"
     if not validation:
         save_trained(training.kept, trained)
-    training.save(out)
+        return {}
+    mean, table = validated(training, validation)
+    if mean > training.progress.best:
+        training.progress.best = mean
+        save_trained(training.kept, trained)
+    return {"dice": mean, "validation": table}
 
 
-def split_entries(given: argparse.Namespace, config: SegmenterConfig) -> tuple[list[Entry], list[Entry]]:
+def split_entries(run: Segmenter) -> tuple[list[Entry], list[Entry]]:
     """(trained on, validated or scored): the splits as they are, or a fold of them."""
-    train = [entry for split in given.split for entry in read_split(split)]
-    validation = [entry for split in given.val for entry in read_split(split) if entry.kind != "points"]
-    if given.folds is None:
+    train = [entry for split in run.split for entry in read_split(split)]
+    validation = [entry for split in run.val for entry in read_split(split) if entry.kind != "points"]
+    if run.fold is None:
         return train, validation
-    pooled = [entry for entry in (*train, *validation) if entry.source in config.selected_on]
-    held_out = folds(pooled, given.folds)[given.fold]
-    rest = [entry for entry in train if entry.source not in config.selected_on]
-    return [*(entry for entry in pooled if entry not in held_out), *rest], held_out
+    selected_on, (index, count) = run.recipe.selected_on, run.fold
+    held_out = folds([e for e in (*train, *validation) if e.source in selected_on], count)[index]
+    pooled = [e for e in (*train, *validation) if e.source in selected_on and e not in held_out]
+    return [*pooled, *(e for e in train if e.source not in selected_on)], held_out
 
 
-def _parsed(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--recipe", choices=sorted(RECIPES), default="nuclei-unet")
-    parser.add_argument("--data", type=Path, required=True, help="folder that the splits' paths start in")
-    parser.add_argument("--split", type=Path, required=True, action="append")
-    parser.add_argument("--val", type=Path, required=True, action="append")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--budget", type=float, default=12.0, help="minutes of training")
-    parser.add_argument("--steps", type=int, help="train this many steps instead: repeats exactly")
-    parser.add_argument("--resume", type=Path, help="folder of a checkpoint to go on from")
-    parser.add_argument("--seed", type=int)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--folds", type=int)
-    parser.add_argument("--fold", type=int)
-    given = parser.parse_args(arguments)
-    if (given.folds is None) != (given.fold is None):
-        parser.error("--folds and --fold come together")
-    if given.folds is not None and not 0 <= given.fold < given.folds:
-        parser.error("--fold counts from 0 up to --folds - 1")
-    return given
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """The command line of the module."""
-    given = _parsed(arguments)
-    config = RECIPES[given.recipe]()
-    if given.seed is not None:
-        config = replace(config, seed=given.seed)
-    torch.set_num_threads(given.threads)
-    train, held = split_entries(given, config)
-    examples = [load(given.data, entry) for entry in train if entry.source in config.shares]
-    validation = [load(given.data, entry) for entry in held]
-    given.out.mkdir(parents=True, exist_ok=True)
+def train(run: Segmenter) -> list[float]:
+    """Does ``run`` to its end; gives the loss of every step taken. Prints the scores on what was held out."""
+    config, out = run.recipe, run.out
+    torch.set_num_threads(run.threads)
+    trained_on, held = split_entries(run)
+    examples = [load(run.data, entry) for entry in trained_on if entry.source in config.shares]
+    validation = [load(run.data, entry) for entry in held]
+    out.mkdir(parents=True, exist_ok=True)
     training = Training(config, examples)
-    if given.resume is not None:
-        training.resume(given.resume)
-    is_fold = given.folds is not None
-    Log(given.out / "log.jsonl").write(
+    if run.resume is not None:
+        training.resume(run.resume)
+    if not (out / f"{config.name}.safetensors").exists():
+        training.progress.best = -math.inf  # resumed elsewhere: what was best there is not here
+    loop.log_row(
+        out,
         recipe=config.name,
         parameters=parameter_count(training.net),
         trained_on=len(examples),
-        fold=[given.fold, given.folds] if is_fold else None,
+        fold=run.fold,
         step=training.progress.step,
     )
-    run(training, [] if is_fold else validation, given.out, Limit(given.budget * 60, given.steps))
-    release(training, examples, validation, given.out)
+    chosen_on = validation if run.fold is None else []
+    losses = loop.run(
+        training.progress,
+        loop.Schedule(
+            run.budget_minutes, run.steps, log_steps=LOG_STEPS, validate_seconds=VALIDATION_SECONDS
+        ),
+        out,
+        training.optimiser,
+        step=training.step,
+        validate=lambda: validate(training, chosen_on, out),
+        save=lambda: training.save(out),
+    )
+    release(training, examples, validation, out)
+    return losses
 
 
 def release(training: Training, examples: list[Labelled], held: list[Labelled], out: Path) -> None:
@@ -314,7 +254,3 @@ def release(training: Training, examples: list[Labelled], held: list[Labelled], 
     }
     (out / "result.json").write_text(json.dumps(result, indent=2) + "\n")
     sys.stdout.write(json.dumps(result["scores"], indent=2) + "\n")
-
-
-if __name__ == "__main__":
-    main()

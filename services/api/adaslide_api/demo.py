@@ -27,7 +27,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from adaslide import library
-from adaslide.adapters.workspace import Workspace
 from adaslide.domain.errors import AdaSlideError, Conflict, InputError, Unavailable
 from adaslide.package.reader import PackageReader
 from adaslide.pipeline.made_with import MadeWith, restored_by
@@ -86,7 +85,7 @@ def demo(slide: Path, data: Path, *, once: bool) -> None:
         started = time.monotonic()
         made = _compress(client, slide)["package"]
         took = time.monotonic() - started
-        path = Workspace(data).package_path(made["id"])
+        (path,) = (data / "packages").glob(f"{made['id']}-*.zarr")
         _show(made["totals"], library.open_package(path), took)
         _fetch(client)
         report = data / "report.html"

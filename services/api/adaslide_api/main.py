@@ -12,37 +12,38 @@ from anyio import to_thread
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from adaslide.adapters.workspace import Workspace
-from adaslide.backend import build_backend
+from adaslide.backend import build_backend, owned
 from adaslide.domain.errors import Unavailable
-from adaslide.observability.metrics import Metrics
 from adaslide.observability.process import observed_process
-from adaslide.observability.readiness import Probe, Readiness
+from adaslide.observability.readiness import Probe, Readiness, canary_probe
 from adaslide.settings import Serving, Settings
 from adaslide_api import errors
 from adaslide_api.guard import Guard
 from adaslide_api.routes import health, jobs, metrics, package, pages, regions, slides, tiles
 from adaslide_api.telemetry import TelemetryMiddleware
-from adaslide_api.wiring import build_probes, build_services
-from adaslide_worker.main import EmbeddedWorker
+from adaslide_api.wiring import build_services
+from adaslide_worker.main import Worker
+from adaslide_worker.wiring import build_probes
 
 GRACE_S = 3
+CANARY_LIMIT_S = 60.0
+"""A worker that works consumes one every ten seconds."""
 
 
 def create_app(settings: Settings, *, worker: bool = True) -> FastAPI:
-    """The service on ``settings``. Opens, makes and migrates its database.
+    """The service on ``settings``. Opens its database, and makes and migrates it where they say so.
 
-    With ``worker`` the app's lifespan holds the embedded worker, and the caller owns the data folder
-    (`Workspace.owned`); without it jobs stay queued.
+    With ``worker`` and no broker the app's lifespan holds the embedded worker, and the caller owns the data
+    folder (`backend.owned`); without it jobs wait for a worker elsewhere.
     """
     backend = build_backend(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        if not worker:
+        if not (worker and settings.broker.embedded):
             yield
         else:
-            embedded = EmbeddedWorker(backend)
+            embedded = Worker(backend, alone=True)
             await to_thread.run_sync(embedded.__enter__)
             app.state.worker = embedded
             try:
@@ -61,9 +62,11 @@ def create_app(settings: Settings, *, worker: bool = True) -> FastAPI:
     )
     app.state.services = build_services(backend)
     app.state.worker = None
-    app.state.metrics = Metrics()
+    app.state.metrics = backend.metrics
     probes = build_probes(backend)
-    if worker:
+    if not settings.broker.embedded:
+        probes.append(canary_probe(backend.canary_age, CANARY_LIMIT_S))
+    elif worker:
         probes.append(Probe("workers", lambda: _check_embedded(app)))
     app.state.readiness = Readiness(probes)
     # Tiles come first: their paths would else be taken for a slide's name.
@@ -86,7 +89,7 @@ def serve(settings: Settings) -> None:
 
     Raises `Conflict` when another service uses the data folder, `Unavailable` when the address is taken.
     """
-    with Workspace(settings.data_dir).owned(), _listening(settings.serving) as listener:
+    with owned(settings), _listening(settings.serving) as listener:
         _run(settings, listener)
 
 

@@ -63,7 +63,7 @@ class OpenPackages:
             if package is not None:
                 self._open.move_to_end(record.id)
                 return package
-        store = self._workspace.package(record.id)
+        store = self._workspace.package(record.location)
         reader = PackageReader(store)
         package = OpenPackage(record, store, reader, restoration(reader, self._executor))
         with self._lock:

@@ -7,10 +7,11 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from adaslide.adapters.db.ids import is_id, new_id
-from adaslide.adapters.workspace import Workspace
+from adaslide.domain.access import DEFAULT_TENANT
 from adaslide.domain.errors import Conflict, InputError, NotFound
 from adaslide.domain.slide import SlideFacts
 from adaslide.ports.jobs import Database, SlideRecord
+from adaslide.ports.slide_files import SlideFiles, SourceFiles
 from adaslide.settings import Settings
 from adaslide.wiring import open_slide
 
@@ -54,30 +55,52 @@ def facts_json(facts: SlideFacts) -> dict[str, Any]:
 class Registrar:
     """Registers slides."""
 
-    def __init__(self, settings: Settings, database: Database, workspace: Workspace) -> None:
+    def __init__(
+        self, settings: Settings, database: Database, files: SlideFiles, sources: SourceFiles | None
+    ) -> None:
         self._roots = settings.allowed_roots
         self._database = database
-        self._workspace = workspace
+        self._files = files
+        self._sources = sources
 
     def new_folder(self) -> tuple[str, Path]:
         """An id for a slide to come, and the folder its upload goes to."""
         slide_id = new_id()
-        return slide_id, self._workspace.upload_folder(slide_id)
+        return slide_id, self._files.upload_folder(slide_id)
 
     def discard(self, slide_id: str) -> None:
         """Removes what was uploaded for a slide that was not registered."""
-        self._workspace.remove_upload(slide_id)
+        self._files.discard(slide_id)
 
-    def register_upload(self, slide_id: str, name: str, alias: str | None) -> tuple[SlideRecord, bool]:
+    def register_upload(
+        self, slide_id: str, name: str, alias: str | None, tenant: str = DEFAULT_TENANT
+    ) -> tuple[SlideRecord, bool]:
         """The slide whose file is in its folder, and whether it is new."""
-        slide, new = self._register(slide_id, name, staged=True, alias=alias)
+        path = self._files.upload_folder(slide_id) / name
+        slide, new = self._register(slide_id, path, name, staged=True, alias=alias, tenant=tenant)
         if not new:
             self.discard(slide_id)
         return slide, new
 
-    def register_uri(self, uri: str, alias: str | None) -> tuple[SlideRecord, bool]:
-        """The slide at a ``file://`` URI below an allowed root, read in place and never changed."""
-        return self._register(new_id(), str(self._resolve(uri)), staged=False, alias=alias)
+    def register_uri(
+        self, uri: str, alias: str | None, tenant: str = DEFAULT_TENANT
+    ) -> tuple[SlideRecord, bool]:
+        """The slide at a ``file://`` URI below an allowed root, or an ``s3://`` one in an allowed bucket:
+        read in place and never changed."""
+        slide_id = new_id()
+        if not uri.startswith("s3://"):
+            path = self._resolve(uri)
+            return self._register(slide_id, path, str(path), staged=False, alias=alias, tenant=tenant)
+        if self._sources is None:
+            raise InputError("this installation reads no buckets")
+        folder = self._files.upload_folder(slide_id)
+        path = folder / f"source{Path(self._sources.checked(uri)).suffix}"
+        try:
+            folder.mkdir(parents=True)
+            self._sources.get_file(uri, path)
+            return self._register(slide_id, path, uri, staged=False, alias=alias, tenant=tenant)
+        finally:
+            self.discard(slide_id)
 
     def _resolve(self, uri: str) -> Path:
         try:
@@ -95,24 +118,38 @@ class Registrar:
         return path
 
     def _register(
-        self, slide_id: str, source: str, *, staged: bool, alias: str | None
+        self, slide_id: str, path: Path, source: str, *, staged: bool, alias: str | None, tenant: str
     ) -> tuple[SlideRecord, bool]:
-        path = self._workspace.upload_folder(slide_id) / source if staged else Path(source)
         with open_slide(path) as reader:
             facts = reader.facts
+        now = datetime.now(UTC)
         slide = SlideRecord(
-            slide_id, alias, source, staged, facts_json(facts), facts.source_sha256, datetime.now(UTC)
+            slide_id, alias, source, staged, facts_json(facts), facts.source_sha256, now, tenant
         )
-        with self._database.write() as unit:
-            known = None
-            if alias is not None:
-                with suppress(NotFound):
-                    known = unit.slides.find(alias)
-            if known is None:
+        known = self._known(alias, tenant)
+        if known is None:
+            self._add(slide)
+            return slide, True
+        if known.sha256 != slide.sha256:
+            raise Conflict("another slide is registered under that name")
+        return known, False
+
+    def _add(self, slide: SlideRecord) -> None:
+        """The file first: a row must not speak of a slide that is not there."""
+        if slide.staged:
+            self._files.keep(slide.id, slide.source)
+        try:
+            with self._database.write() as unit:
                 unit.slides.add(slide)
-                if staged:
-                    self._workspace.keep_upload(slide_id)
-                return slide, True
-            if known.sha256 != slide.sha256:
-                raise Conflict("another slide is registered under that name")
-            return known, False
+        except Conflict:
+            # Certain to have added nothing; of any other error that cannot be said.
+            if slide.staged:
+                self._files.remove(slide.id, slide.source)
+            raise
+
+    def _known(self, alias: str | None, tenant: str) -> SlideRecord | None:
+        if alias is None:
+            return None
+        with self._database.read() as unit, suppress(NotFound):
+            return unit.slides.find(alias, tenant)
+        return None

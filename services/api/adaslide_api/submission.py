@@ -6,11 +6,14 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 
 from adaslide.adapters.db.ids import new_id
-from adaslide.domain.errors import Conflict, InputError, MissingMpp
-from adaslide.domain.job import JobState
+from adaslide.domain.access import DEFAULT_TENANT
+from adaslide.domain.errors import Conflict, InputError, MissingMpp, Unavailable
+from adaslide.domain.job import JobState, Urgency
 from adaslide.domain.slide import MPP_RANGE
 from adaslide.ports.jobs import CompressRequest, Database, JobRecord, PackageRecord, SlideRecord, UnitOfWork
 from adaslide.ports.queue import Message, Task
+from adaslide.settings import Compression
+from adaslide.wiring import judge_named
 
 
 def _digest(text: str) -> str:
@@ -18,30 +21,46 @@ def _digest(text: str) -> str:
 
 
 def checked_request(slide: SlideRecord, request: CompressRequest) -> CompressRequest:
-    """The request with its profile's full name. Raises `ProfileInvalid`, `InputError`, `MissingMpp`."""
+    """The request with its profile's full name.
+
+    Raises `ProfileInvalid`, `MissingMpp`, `InputError` also for a scale that a judge of the profile does not
+    know, and `ModelError` for a judge that is not installed.
+    """
     low, high = MPP_RANGE
     if request.mpp is not None and not low <= request.mpp <= high:
         raise InputError(f"mpp is between {low} and {high} micrometres per pixel")
     if request.mpp is None and slide.facts["mpp"] is None:
         raise MissingMpp("the slide does not say its micrometres per pixel; supply mpp")
-    return CompressRequest(request.policy().id, request.lambda_, request.dice_floor, request.mpp)
+    policy = request.policy()
+    for judge in filter(None, (policy.judge, policy.second_judge)):
+        judge_named(judge, request.mpp or slide.facts["mpp"])
+    return CompressRequest(policy.id, request.lambda_, request.dice_floor, request.mpp)
 
 
 class Submitter:
     """Makes jobs, or finds the one, or the package, that is the answer already."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, rules: Compression) -> None:
         self._database = database
+        self._rules = rules
 
     def submit(
-        self, slide: SlideRecord, request: CompressRequest, key: str | None
+        self,
+        slide: SlideRecord,
+        request: CompressRequest,
+        key: str | None,
+        urgency: Urgency = Urgency.ROUTINE,
+        callback_url: str | None = None,
     ) -> JobRecord | PackageRecord:
-        """The package if it exists, else the job that will make it. ``key`` is the caller's Idempotency-Key.
+        """The slide's package if it exists, else the job that will make it. ``key`` is the caller's
+        Idempotency-Key.
 
-        Raises what `checked_request` raises, and `Conflict` when the key came with another request.
+        Raises what `checked_request` raises, `Conflict` when the key came with another request, and
+        `Unavailable` when too many jobs are unfinished.
         """
         request = checked_request(slide, request)
-        digest = None if key is None else _digest(key)
+        # Two tenants may use one key.
+        digest = None if key is None else _digest(json.dumps([slide.tenant, key]))
         fingerprint = _digest(json.dumps([slide.id, asdict(request)], sort_keys=True))
         with self._database.write() as unit:
             used = None if digest is None else unit.keys.get(digest)
@@ -49,8 +68,11 @@ class Submitter:
                 if used[0] != fingerprint:
                     raise Conflict("that Idempotency-Key was used for another request")
                 return self._outcome(unit, used[1])
-            package = unit.packages.matching(slide.id, request)
-            job_id = package.job_id if package else self._job(unit, slide, request).id
+            package = unit.packages.matching(slide, request)
+            if package is not None and package.slide_id == slide.id:
+                job_id = package.job_id
+            else:
+                job_id = self._job(unit, slide, request, urgency, callback_url).id
             if digest is not None:
                 unit.keys.add(digest, fingerprint, job_id)
             return self._outcome(unit, job_id)
@@ -60,11 +82,18 @@ class Submitter:
         job = unit.jobs.get(job_id)
         return unit.packages.get(job.package_id) if job.state is JobState.SUCCEEDED else job
 
-    @staticmethod
-    def _job(unit: UnitOfWork, slide: SlideRecord, request: CompressRequest) -> JobRecord:
+    def _job(
+        self,
+        unit: UnitOfWork,
+        slide: SlideRecord,
+        request: CompressRequest,
+        urgency: Urgency,
+        callback_url: str | None,
+    ) -> JobRecord:
         active = unit.jobs.active(slide.id, request)
         if active is not None:
             return active
+        self._check_room(unit, slide.tenant)
         job = JobRecord(
             id=new_id(),
             slide_id=slide.id,
@@ -80,17 +109,39 @@ class Submitter:
             created_at=datetime.now(UTC),
             started_at=None,
             finished_at=None,
+            tenant=slide.tenant,
+            urgency=urgency,
+            callback_url=callback_url,
         )
         unit.jobs.add(job)
         unit.send(Message(Task.PLAN, (job.id,)))
         return job
 
-    def cancel(self, job_id: str) -> JobRecord:
+    def _check_room(self, unit: UnitOfWork, tenant: str) -> None:
+        every, own = unit.jobs.count_unfinished(tenant)
+        if every >= self._rules.unfinished_jobs or own >= self._rules.unfinished_jobs_per_tenant:
+            raise Unavailable("too many jobs are unfinished")
+
+    def cancel(self, job_id: str, tenant: str = DEFAULT_TENANT) -> JobRecord:
         """Asks for the job's end. Raises `NotFound`, and `Conflict` when it has ended otherwise."""
         with self._database.write() as unit:
+            unit.jobs.get(job_id, tenant)
             if unit.jobs.transition(job_id, JobState.CANCELLING):
                 unit.send(Message(Task.SETTLE, (job_id,)))
             job = unit.jobs.get(job_id)
         if job.state in (JobState.CANCELLING, JobState.CANCELLED):
             return job
         raise Conflict(f"the job has {job.state.value} already")
+
+    def replay(self, job_id: str, tenant: str = DEFAULT_TENANT) -> JobRecord:
+        """Queues a failed job again, from its beginning. Raises `NotFound`, and `Conflict` unless it failed
+        and nothing else does its work now."""
+        with self._database.write() as unit:
+            job = unit.jobs.get(job_id, tenant)
+            if unit.jobs.active(job.slide_id, job.request) is not None:
+                raise Conflict("another job does this work already")
+            if not unit.jobs.transition(job_id, JobState.QUEUED):
+                raise Conflict(f"only a failed job is replayed; this one is {job.state.value}")
+            self._check_room(unit, tenant)
+            unit.send(Message(Task.PLAN, (job_id,)))
+            return unit.jobs.get(job_id)

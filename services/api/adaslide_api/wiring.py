@@ -3,11 +3,8 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from adaslide import probes
 from adaslide.backend import Backend
-from adaslide.observability.readiness import Probe
 from adaslide.settings import Settings
-from adaslide.wiring import folder_store
 from adaslide_api.gate import Gate
 from adaslide_api.packages import OpenPackages, TileCache
 from adaslide_api.registration import Registrar
@@ -42,22 +39,11 @@ def build_services(backend: Backend) -> Services:
     return Services(
         settings=settings,
         backend=backend,
-        registrar=Registrar(settings, database, workspace),
-        submitter=Submitter(database),
+        registrar=Registrar(settings, database, workspace.slides, workspace.sources),
+        submitter=Submitter(database, settings.compression),
         packages=OpenPackages(database, workspace, limits.open_packages, threads),
         tiles=TileCache(limits.tile_cache_bytes),
         lookup=Gate(LOOKING_UP, WAITING_LOOKUPS),
         decode=Gate(limits.decode_threads, limits.decode_queue),
         register=Gate(READING_SLIDES, WAITING_SLIDES),
     )
-
-
-def build_probes(backend: Backend) -> list[Probe]:
-    """What `/readyz` looks at, workers aside."""
-    return [
-        probes.database_probe(backend.database),
-        probes.broker_probe(backend.celery),
-        probes.store_probe(folder_store(backend.settings.data_dir)),
-        probes.weights_probe(),
-        probes.golden_probe(),
-    ]

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from adaslide import cli_learned
+from adaslide import cli_learned, cli_service
 from adaslide.domain.errors import (
     AdaSlideError,
     Conflict,
@@ -26,18 +26,19 @@ from adaslide.domain.errors import (
 from adaslide.domain.geometry import Region
 from adaslide.domain.profile import PROFILES
 from adaslide.pipeline.made_with import BICUBIC
-from adaslide.terminal import Json, console, print_json
+from adaslide.terminal import EXIT_INPUT, EXIT_INTEGRITY, EXIT_UNAVAILABLE, Json, console, print_json
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(cli_learned.train_app, name="train")
 app.add_typer(cli_learned.evaluate_app, name="evaluate")
 app.add_typer(cli_learned.weights_app, name="weights")
+for command in cli_service.COMMANDS:
+    app.command()(command)
 
 PackagePath = Annotated[
     Path, typer.Argument(metavar="PKG.zarr", help="A package made by `adaslide compress`.")
 ]
 
-EXIT_USAGE, EXIT_INPUT, EXIT_INTEGRITY, EXIT_UNAVAILABLE = 2, 3, 4, 5
 _EXIT_CODES: tuple[tuple[type[AdaSlideError], int], ...] = (
     (InputError, EXIT_INPUT),
     (NotFound, EXIT_INPUT),
@@ -219,19 +220,6 @@ def report(
 
     library.write_report(package, out, against)
     console.print(f"wrote {out}", highlight=False)
-
-
-@app.command()
-def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
-) -> None:
-    """Run the service: API, worker, database and folder in one process."""
-    from adaslide.settings import load_settings
-    from adaslide_api.main import serve as run
-
-    given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
-    run(load_settings(**({"serving": given} if given else {})))
 
 
 @app.command()

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from adaslide.domain.errors import ModelError, Unavailable
-from adaslide.terminal import Json, print_json
+from adaslide.terminal import EXIT_INTEGRITY, Json, print_json
 
 train_app = typer.Typer(no_args_is_help=True, help="Train the learned parts (extra `train`).")
 evaluate_app = typer.Typer(no_args_is_help=True, help="Measure the learned parts on images of your own.")
@@ -23,12 +23,15 @@ weights_app = typer.Typer(no_args_is_help=True, help="The weights of the learned
 DataFolder = Annotated[Path, typer.Option("--data", help="The folder that splits are relative to.")]
 Split = Annotated[Path, typer.Option("--split", help="A list of images: tab-separated, path first.")]
 Splits = Annotated[list[Path], typer.Option("--split", help="A list of images; may be given again.")]
+Vals = Annotated[list[Path], typer.Option("--val", help="A list that chooses the checkpoint; may repeat.")]
 Budget = Annotated[float, typer.Option("--budget", help="Minutes of training.")]
 Resume = Annotated[Path | None, typer.Option("--resume", help="The folder of a run to go on with.")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the recipe, JSON.")]
 
 FIE_WEIGHTS = "fie-compact-x4"
 CDA_WEIGHTS = "cda-resnet18"
+WHOLE = "ok"
+"""The state of weights that are what their manifest says."""
 TRAIN_MODULES = ("torch", "safetensors", "onnx", "onnxscript")
 
 
@@ -65,23 +68,39 @@ def train_fie_compact(
     train(overridden(config, overrides or []))
 
 
-@train_app.command(
-    "segmenter",
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-    add_help_option=False,
-)
-def train_segmenter(context: typer.Context) -> None:
-    """The nuclei judge; `adaslide train segmenter --help` lists its options."""
+@train_app.command("segmenter")
+def train_segmenter(
+    data: DataFolder,
+    split: Splits,
+    val: Vals,
+    out: Annotated[Path, typer.Option("--out", help="The folder for weights, log and checkpoints.")],
+    budget: Budget = 12.0,
+    steps: Annotated[int | None, typer.Option("--steps", help="Steps, instead of minutes: repeats.")] = None,
+    resume: Resume = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Not the recipe's own.")] = None,
+    threads: Annotated[int, typer.Option("--threads")] = 1,
+    folds: Annotated[int | None, typer.Option("--folds", help="Cross-validate: parts by patient.")] = None,
+    fold: Annotated[int | None, typer.Option("--fold", help="The part that is only scored, from 0.")] = None,
+    overrides: Overrides = None,
+) -> None:
+    """The nuclei judge: a U-Net."""
+    if (folds is None) != (fold is None):
+        raise typer.BadParameter("--folds and --fold come together")
     with _extra("train", TRAIN_MODULES):
-        from adaslide_models.train.segmenter import main
-    main(context.args)
+        from adaslide_models.recipes.overrides import overridden
+        from adaslide_models.recipes.segmenter import nuclei_unet
+        from adaslide_models.train.segmenter import Segmenter, train
+    recipe = nuclei_unet()
+    recipe = overridden(recipe if seed is None else replace(recipe, seed=seed), overrides or [])
+    part = None if fold is None or folds is None else (fold, folds)
+    train(Segmenter(recipe, data, tuple(split), tuple(val), out, budget, steps, resume, threads, part))
 
 
 @train_app.command("cda")
 def train_cda(
     data: DataFolder,
     split: Splits,
-    val: Annotated[list[Path], typer.Option("--val", help="A list that chooses the checkpoint; may repeat.")],
+    val: Vals,
     out: Annotated[Path, typer.Option("--out", help="The folder for tables, weights, log and checkpoints.")],
     budget: Budget = 10.0,
     resume: Resume = None,
@@ -174,22 +193,24 @@ def evaluate_cda(
 
 @weights_app.command("list")
 def list_weights(as_json: Json = False) -> None:
-    """The installed weights, each checked against its sha256."""
+    """The installed weights, each checked against its sha256; exit 4 when one is not what it should be."""
     from adaslide.adapters.inference.onnx import verified
     from adaslide.adapters.inference.weights import installed
 
     rows: dict[str, dict[str, Any]] = {}
     for name, weights in sorted(installed().items()):
         try:
-            size, state = len(verified(weights.path, weights.digest)), "ok"
+            size, state = len(verified(weights.path, weights.digest)), WHOLE
         except ModelError as error:
             size, state = 0, error.code
         facts = {"kind": weights.kind, "bytes": size, "sha256": weights.digest.hex(), "state": state}
         rows[name] = facts | {"licence": weights.table.get("licence"), "card": weights.table.get("card")}
     if as_json:
         print_json(rows)
-        return
-    table = Table("weights", "kind", "bytes", "sha256", "state")
-    for name, row in rows.items():
-        table.add_row(name, row["kind"], f"{row['bytes']:,}", row["sha256"][:12], row["state"])
-    Console().print(table)
+    else:
+        table = Table("weights", "kind", "bytes", "sha256", "state")
+        for name, row in rows.items():
+            table.add_row(name, row["kind"], f"{row['bytes']:,}", row["sha256"][:12], row["state"])
+        Console().print(table)
+    if any(row["state"] != WHOLE for row in rows.values()):
+        raise typer.Exit(EXIT_INTEGRITY)

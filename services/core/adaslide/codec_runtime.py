@@ -4,7 +4,6 @@ Everything else is handed what it needs by a ``wiring`` module.
 """
 
 from functools import cache
-from typing import TYPE_CHECKING
 
 from adaslide.domain.errors import UnsupportedVersion
 from adaslide.domain.pixels import Pixels
@@ -12,20 +11,18 @@ from adaslide.domain.rung import Rung
 from adaslide.package.envelope import Envelope
 from adaslide.ports.rungs import RungCodec
 
-if TYPE_CHECKING:
-    from adaslide.ports.restorer import Restorer
-
 
 @cache
 def rung_codecs(tried: tuple[bytes, ...] = ()) -> dict[Rung, RungCodec]:
     """The rungs this installation can encode and decode. Imports the image libraries once.
 
     ``tried``: sha256 of the weights that compete with bicubic where a patch is encoded; decoding knows
-    all that are installed. Raises `ModelError` for a folder of weights that cannot be used.
+    all that are installed. A folder of weights that cannot be used stops only what names a net.
     """
+    from adaslide.adapters.restorers.installed import InstalledRestorers
     from adaslide.adapters.rungs import background, exact, image_codec, restored
 
-    image, low = image_codec.ImageRung(), restored.RestoredRung(_restorers(), tried)
+    image, low = image_codec.ImageRung(), restored.RestoredRung(InstalledRestorers(), tried)
     return {
         Rung.BACKGROUND: background.BackgroundRung(),
         Rung.EXACT: exact.ExactRung(),
@@ -36,22 +33,6 @@ def rung_codecs(tried: tuple[bytes, ...] = ()) -> dict[Rung, RungCodec]:
         Rung.PAPER_KEEP: image,
         Rung.PAPER_COMPRESS: low,
     }
-
-
-def _restorers() -> "dict[tuple[int, bytes], Restorer]":
-    """By (scale, sha256). No net is loaded before it is needed."""
-    from adaslide.adapters.inference.weights import released
-    from adaslide.adapters.restorers.bicubic import BicubicRestorer
-    from adaslide.adapters.restorers.onnx import OnnxRestorer
-    from adaslide.adapters.rungs.restored import BICUBIC
-
-    known: dict[tuple[int, bytes], Restorer] = {(scale, BICUBIC): BicubicRestorer(scale) for scale in (2, 4)}
-    # Backwards, so that of two copies of one net the first runs, as with judges and agents.
-    for weights in reversed(released()):
-        if weights.kind == "restorer":
-            restorer = OnnxRestorer.of(weights)
-            known[restorer.scale, restorer.digest] = restorer
-    return known
 
 
 def codec_for(rung: Rung) -> RungCodec:

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from adaslide import codec_runtime, wiring
+from adaslide.adapters.agents.cda import CdaAgent
 from adaslide.adapters.inference import golden
 from adaslide.adapters.inference.weights import Weights, pinned, released
-from adaslide.domain.errors import ModelError
+from adaslide.domain.errors import ModelError, RuntimeMismatch
 from adaslide.domain.pixels import Pixels
 from adaslide.domain.profile import PROFILES
 from adaslide.domain.rung import RungSpec
@@ -73,19 +74,35 @@ def _round_trip(spec: RungSpec) -> str:
 
 
 def _nets() -> list[Check]:
-    """One check for every net whose output is measured or served: ONNX Runtime against its golden tiles."""
+    """One check for every net. Those whose output is measured or served run on their golden tiles."""
     try:
         # In the order of the search: of two copies of one net the first is the one that runs.
-        found = {one.digest: one for one in reversed(released()) if one.kind in golden.KINDS}
+        found = {one.digest: one for one in reversed(released())}.values()
     except ModelError as error:
         return [Check("weights", False, f"{type(error).__name__}: {error}")]
-    return [_check(f"runs {pinned(one)} as it was measured", partial(_golden, one)) for one in found.values()]
+    measured = [one for one in found if one.kind in golden.KINDS]
+    agents = [one for one in found if one.kind == "agent"]
+    return [
+        *(_check(f"runs {pinned(one)} as it was measured", partial(_golden, one)) for one in measured),
+        *(_check(f"asks {pinned(one)}", partial(_agent, one)) for one in agents),
+    ]
 
 
 def _golden(weights: Weights) -> str:
     import onnxruntime
 
     return f"{golden.check_canonical(weights)} (ONNX Runtime {onnxruntime.__version__})"
+
+
+def _agent(weights: Weights) -> str:
+    """Its estimate is never served and only chooses what is tried first: it need be no more than one."""
+    agent = CdaAgent.of(weights)
+    first, second = agent.probability(_picture()), agent.probability(_picture())
+    if not 0 <= first <= 1:
+        raise RuntimeMismatch(f"{first} is no probability")
+    if first != second:
+        raise RuntimeMismatch(f"gives {first} and then {second} for one picture")
+    return f"p {first:.3f} for the test picture, twice"
 
 
 def _openslide() -> str:

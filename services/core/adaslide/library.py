@@ -17,7 +17,7 @@ from adaslide.domain.geometry import Region
 from adaslide.domain.profile import Profile, profile_named
 from adaslide.package.layout import ROOT_KEY
 from adaslide.package.reader import PackageReader
-from adaslide.pipeline.compress_shard import compress_shard
+from adaslide.pipeline.compress_shard import compress_shard, sidecar_key
 from adaslide.pipeline.finalize import finalize
 from adaslide.pipeline.maps import render_map
 from adaslide.pipeline.plan import plan
@@ -73,7 +73,7 @@ def compress(
             totals = finalize(
                 work,
                 package,
-                scratch,
+                lambda shard: scratch.get(sidecar_key(shard)),
                 wiring.plan_checker(work),
                 executor,
                 weights=wiring.weights_in(policy),

@@ -1,4 +1,4 @@
-"""What the commands share: where they write, and how."""
+"""What the commands share: where they write, how, and what they exit with."""
 
 import json
 import sys
@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+
+EXIT_INPUT, EXIT_INTEGRITY, EXIT_UNAVAILABLE = 3, 4, 5
 
 console = Console(stderr=True)
 """For people: progress, notes and errors. Results go to the standard output."""

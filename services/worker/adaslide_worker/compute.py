@@ -50,13 +50,13 @@ class Compute:
         slide: Path,
         work: CompressionPlan,
         shard: ShardIndex,
-        package: ObjectStore,
-        scratch: ObjectStore,
+        staged: ObjectStore,
         *,
         progress: Callable[[int], None],
         cancelled: Callable[[], bool],
     ) -> bool:
-        """False when ``cancelled`` said so; ``progress`` is told how many more patches are done."""
+        """Writes the shard and its sidecar into ``staged``. False when ``cancelled`` said so; ``progress``
+        is told how many more patches are done."""
         with self._pool() as executor, wiring.open_slide(slide) as reader:
             encoder = wiring.patch_encoder(work)
             return compress_shard(
@@ -65,14 +65,19 @@ class Compute:
                 reader,
                 encoder,
                 executor,
-                package,
-                scratch,
+                staged,
+                staged,
                 progress=progress,
                 cancelled=cancelled,
             )
 
     def finalize(
-        self, work: CompressionPlan, package: ObjectStore, scratch: ObjectStore, *, seconds: float
+        self,
+        work: CompressionPlan,
+        package: ObjectStore,
+        sidecar: Callable[[ShardIndex], bytes],
+        *,
+        seconds: float,
     ) -> dict[str, Any]:
         """The totals of the package, which is then complete in its store."""
         checker = wiring.plan_checker(work)
@@ -80,7 +85,7 @@ class Compute:
             return finalize(
                 work,
                 package,
-                scratch,
+                sidecar,
                 checker,
                 executor,
                 weights=wiring.weights_in(work.profile),

@@ -1,6 +1,9 @@
-"""The worker of the embedded mode: a Celery worker in a thread of the service's own process."""
+"""The worker: Celery in a thread, of the service's own process or of one that does nothing else."""
 
 import logging
+import os
+import signal
+from contextlib import ExitStack, suppress
 from threading import Event, Thread
 from types import TracebackType
 from typing import Self
@@ -8,49 +11,72 @@ from typing import Self
 from celery.app.trace import setup_worker_optimizations
 from celery.worker import WorkController, state
 
-from adaslide.backend import Backend
-from adaslide.domain.errors import Unavailable
+from adaslide.backend import Backend, build_backend
+from adaslide.domain.errors import InputError, Unavailable
+from adaslide.observability.process import observed_process
+from adaslide.observability.readiness import Probe, Readiness
+from adaslide.settings import Settings
 from adaslide_worker.tasks import register
-from adaslide_worker.wiring import build_compute, build_runner
+from adaslide_worker.wiring import build_compute, build_probes, build_reconciler, build_runner, holder_name
 
 logger = logging.getLogger(__name__)
 
-HOSTNAME = "embedded@localhost"
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 20.0
+WATCH_S = 0.5
 
 
-class EmbeddedWorker:
-    """Takes up unfinished jobs and works until left. One per data folder (see `Workspace.owned`), and
-    one per process: Celery keeps the wish to stop in a variable of its module."""
+class Worker:
+    """Takes up unfinished jobs and works until left. One per process: Celery keeps the wish to stop in a
+    variable of its module.
 
-    def __init__(self, backend: Backend) -> None:
+    With ``alone`` nobody else works on this database (`DataFolder.owned`): what dead processes held is
+    free at once.
+    """
+
+    def __init__(self, backend: Backend, *, alone: bool) -> None:
         self._backend = backend
+        self._alone = alone
+        holder = holder_name()
         self._compute = build_compute(backend.settings)
-        self._runner = build_runner(backend, self._compute)
+        self._runner = build_runner(backend, self._compute, holder)
+        self._reconciler = build_reconciler(backend, holder)
         self._ready = Event()
         self._worker = Thread(target=self._work, name="adaslide-worker", daemon=True)
+        self._stack = ExitStack()
 
     def __enter__(self) -> Self:
         """Raises `Unavailable` when Celery does not start."""
         register(self._backend.celery, self._runner)
+        if self._alone:
+            with self._backend.database.write() as unit:
+                unit.work.forget_leases()
+            self._backend.workspace.slides.sweep_uploads()
         self._worker.start()
         if not self._ready.wait(START_TIMEOUT_S):
             raise Unavailable("the worker did not start")
-        resumed = self._runner.recover()
-        logger.info("worker ready, %d unfinished jobs taken up again", resumed)
+        with suppress(Unavailable):
+            self._reconciler.look()
+        self._stack.enter_context(self._reconciler)
+        logger.info("worker ready")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Leaves a shard under way within moments; the job is taken up at the next start."""
+        """Gives a shard under way back within moments; another worker, or the next start, takes it."""
         self._runner.stopping.set()
+        self._stack.close()
         # Celery's own `stop` from another thread can hang while a task runs.
         state.should_stop = 0
         self._worker.join(STOP_TIMEOUT_S)
         state.should_stop = None
         self._compute.close()
+
+    def check(self) -> None:
+        """Raises `Unavailable` when it does not work."""
+        if not self.alive:
+            raise Unavailable("the worker has stopped")
 
     @property
     def alive(self) -> bool:
@@ -59,10 +85,11 @@ class EmbeddedWorker:
     def _work(self) -> None:
         # Not `app.Worker`: that one is for a process of its own, and sets up signals and logging there.
         # What it does that is needed here: without the first line the pool's threads know no tasks.
-        setup_worker_optimizations(self._backend.celery, HOSTNAME)
+        hostname = f"adaslide@{os.getpid()}"
+        setup_worker_optimizations(self._backend.celery, hostname)
         WorkController(
             app=self._backend.celery,
-            hostname=HOSTNAME,
+            hostname=hostname,
             pool="threads",
             concurrency=1,
             without_heartbeat=True,
@@ -70,3 +97,24 @@ class EmbeddedWorker:
             without_gossip=True,
             ready_callback=lambda _consumer: self._ready.set(),
         ).start()
+
+
+def run_worker(settings: Settings) -> None:
+    """Works until SIGTERM or SIGINT. Raises `InputError` without a broker, `Unavailable` when the worker
+    stops by itself: whoever started the process starts another."""
+    if settings.broker.embedded:
+        raise InputError("a worker of its own needs a broker: set ADASLIDE_BROKER__URL=redis://...")
+    stop = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: stop.set())
+    backend = build_backend(settings)
+    try:
+        worker = Worker(backend, alone=False)
+        readiness = Readiness([*build_probes(backend), Probe("workers", worker.check)])
+        with observed_process(settings, "adaslide-worker", backend.metrics, readiness), worker:
+            print("AdaSlide works", flush=True)
+            while not stop.wait(WATCH_S):
+                if not worker.alive:
+                    raise Unavailable("the worker has stopped")
+    finally:
+        backend.database.close()

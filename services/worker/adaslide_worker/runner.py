@@ -16,20 +16,23 @@ from typing import Any
 
 from adaslide import wiring
 from adaslide.adapters.workspace import PLAN_KEY, Workspace
-from adaslide.domain.errors import AdaSlideError, NotFound, Unavailable
-from adaslide.domain.geometry import ShardIndex
+from adaslide.domain.errors import AdaSlideError, NotFound, StoreUnavailable, Unavailable
 from adaslide.domain.job import JobState
+from adaslide.package.layout import shard_key
+from adaslide.pipeline.compress_shard import sidecar_key
 from adaslide.pipeline.plan import CompressionPlan
-from adaslide.ports.jobs import Database, JobRecord, PackageRecord
-from adaslide.ports.queue import Message, Task, TaskQueue
+from adaslide.ports.jobs import Database, JobRecord, PackageRecord, SlideRecord, UnitOfWork
+from adaslide.ports.queue import Message, Task
+from adaslide.ports.work import ShardClaim, ShardLease
+from adaslide.settings import Compression
 from adaslide_worker.compute import Compute
+from adaslide_worker.keeper import Keeper
 
 logger = logging.getLogger(__name__)
 
-PROGRESS_INTERVAL_S = 0.4
-"""Progress is written, and a cancellation looked for, at most this often."""
 LONGEST_BACKOFF_S = 60.0
-DATABASE_BACKOFF_S = 15.0
+Step = Callable[[JobRecord, int, Keeper], None]
+"""Of a job, under a lease's token, for as long as the keeper keeps it."""
 
 
 def problem_of(error: Exception) -> dict[str, Any]:
@@ -41,207 +44,245 @@ def problem_of(error: Exception) -> dict[str, Any]:
 
 
 class JobRunner:
-    """The bodies of the tasks."""
+    """The bodies of the tasks. ``holder`` is the name under which this process holds leases."""
 
     def __init__(
-        self, database: Database, queue: TaskQueue, workspace: Workspace, compute: Compute, attempts: int
+        self, database: Database, workspace: Workspace, compute: Compute, rules: Compression, holder: str
     ) -> None:
         self._database = database
-        self._queue = queue
         self._workspace = workspace
         self._compute = compute
-        self._attempts = attempts
+        self._rules = rules
+        self._holder = holder
         self.stopping = Event()
-        """Set when the service stops: shards under way are left, and taken up at the next start."""
+        """Set when the process stops: a shard under way is given back."""
+
+    def canary(self) -> None:
+        """Proves that messages arrive: see `Reconciler`."""
+        with self._database.write() as unit:
+            unit.work.pulse(Task.CANARY)
 
     def plan(self, job_id: str) -> None:
-        """Begins a job, or takes it up again wherever it stands."""
-        self._run(Message(Task.PLAN, (job_id,)), job_id, self._plan)
-
-    def shard(self, job_id: str, row: int, col: int) -> None:
-        """Compresses one shard; the last one of the job leads to `finalize`."""
-        message = Message(Task.SHARD, (job_id, row, col))
-        self._run(message, job_id, lambda job: self._shard(job, ShardIndex(row, col)))
+        """Begins a job: looks at the slide and makes its shards claimable."""
+        self._leased(Task.PLAN, job_id, {JobState.QUEUED, JobState.RUNNING}, self._plan)
 
     def finalize(self, job_id: str) -> None:
         """Completes, verifies and publishes the package."""
-        self._run(Message(Task.PLAN, (job_id,)), job_id, self._finalize)
+        self._leased(Task.FINALIZE, job_id, {JobState.VERIFYING}, self._finalize)
 
     def settle(self, job_id: str) -> None:
-        """Ends a job that is being cancelled."""
-        self._run(Message(Task.SETTLE, (job_id,)), job_id, lambda job: None)
+        """Ends a job whose cancellation was asked for; leaves any other as it is."""
+        with self._database.write() as unit:
+            cancelled = unit.jobs.transition(job_id, JobState.CANCELLED)
+        if cancelled:
+            self._sweep(job_id)
 
-    def recover(self) -> int:
-        """At start: removes what dead attempts left, wakes every unfinished job, returns how many."""
-        with self._database.read() as unit:
-            jobs = unit.jobs.unfinished()
-            self._workspace.sweep(jobs, unit.jobs.fruitless())
-        for job in jobs:
-            self._queue.send(Message(Task.PLAN, (job.id,)))
-        return len(jobs)
-
-    def _run(self, again: Message, job_id: str, step: Callable[[JobRecord], None]) -> None:
-        """Runs ``step`` on a job that is still to be done; ``again`` is what a retry sends."""
+    def shard(self) -> None:
+        """Compresses one shard, whichever's turn it is; the last one of a job leads to `finalize`."""
         if self.stopping.is_set():
             return
-        try:
-            job = self._find(job_id)
-            if job is None:
-                return
-            if not job.state.terminal and job.state is not JobState.CANCELLING:
-                step(job)
-            self._settle(job_id)
-        except Exception as error:  # whatever it is, the job must not hang
-            self._failed(again, job_id, error)
-
-    def _find(self, job_id: str) -> JobRecord | None:
-        with self._database.read() as unit, suppress(NotFound):
-            return unit.jobs.get(job_id)
-        return None
-
-    def _plan(self, job: JobRecord) -> None:
         with self._database.write() as unit:
-            attempt = unit.jobs.begin_attempt(job.id)
-            unit.jobs.transition(job.id, JobState.RUNNING)
-            planned = unit.jobs.has_shards(job.id)
-            slide = unit.slides.get(job.slide_id)
-        if attempt > self._attempts:
-            raise Unavailable(f"given up after {self._attempts} attempts")
-        if job.state is JobState.VERIFYING:
-            self._finalize(job)
+            claim = unit.work.claim_shard(self._holder, self._rules.lease_s)
+        if claim is None:
             return
-        if not planned:
-            started = time.monotonic()
-            work = self._compute.plan(self._workspace.slide_path(slide), job.request)
-            self._workspace.scratch(job.id).put(PLAN_KEY, work.to_bytes())
-            shards = {shard: sum(1 for _ in work.grid.patches_of(shard)) for shard in work.grid.shards()}
-            with self._database.write() as unit:
-                unit.jobs.add_shards(job.id, shards)
-                unit.jobs.add_work(job.id, time.monotonic() - started, wiring.peak_rss_bytes())
+        try:
+            self._check_attempts(claim.lease.attempt)
+            self._compress(claim)
+        except Exception as error:  # whatever it is, the job must not hang
+            self._failed(Message(Task.SHARD, (claim.job.id,)), claim.lease.attempt, error, claim.lease)
+
+    def _leased(self, task: Task, job_id: str, states: set[JobState], step: Step) -> None:
+        """Runs ``step`` if the job is in one of ``states`` and nobody else is at it."""
+        name = f"{'plan' if task is Task.PLAN else 'finalize'}/{job_id}"
+        if self.stopping.is_set():
+            return
         with self._database.write() as unit:
-            waiting = unit.jobs.open_shards(job.id)
-            for shard in waiting:
-                unit.send(Message(Task.SHARD, (job.id, shard.row, shard.col)))
-            if not waiting and unit.jobs.transition(job.id, JobState.VERIFYING):
-                unit.send(Message(Task.FINALIZE, (job.id,)))
+            try:
+                job = unit.jobs.get(job_id)
+            except NotFound:
+                return
+            if job.state is JobState.CANCELLING:
+                unit.send(Message(Task.SETTLE, (job_id,)))
+            token = unit.work.claim(name, self._holder, self._rules.lease_s) if job.state in states else None
+            if token is None:
+                return
+            again = task is Task.PLAN or token > 1
+            attempt = unit.jobs.begin_attempt(job_id) if again else 1
+        try:
+            self._check_attempts(attempt)
+            with Keeper(lambda: self._beat(name, token), self._rules.beat_s) as keeper:
+                step(job, token, keeper)
+        except Exception as error:  # whatever it is, the job must not hang
+            self._failed(Message(task, (job_id,)), attempt, error)
+        finally:
+            with suppress(StoreUnavailable), self._database.write() as unit:
+                unit.work.release(name, token)
+        self._settle_if_asked(job_id)
+
+    def _check_attempts(self, attempt: int) -> None:
+        """Work that always kills its worker ends here: nobody lives to count a failure."""
+        if attempt > self._rules.attempts:
+            raise Unavailable(f"given up after {self._rules.attempts} attempts")
+
+    def _beat(self, name: str, token: int) -> bool:
+        with self._database.write() as unit:
+            return unit.work.beat(name, token, self._rules.lease_s)
+
+    def _plan(self, job: JobRecord, token: int, keeper: Keeper) -> None:
+        with self._database.write() as unit:
+            unit.jobs.transition(job.id, JobState.RUNNING)
+            slide = unit.slides.get(job.slide_id)
+            twin = unit.packages.matching(slide, job.request)
+            if twin is not None:
+                self._adopt(unit, job, twin)
+                return
+            if unit.work.planned(job.id):
+                return
+        started = time.monotonic()
+        with self._workspace.slides.local(slide) as path:
+            work = self._compute.plan(path, job.request)
+        self._workspace.scratch(job.id).put(PLAN_KEY, work.to_bytes())
+        shards = {shard: sum(1 for _ in work.grid.patches_of(shard)) for shard in work.grid.shards()}
+        with self._database.write() as unit:
+            if keeper.lost.is_set() or not unit.work.beat(f"plan/{job.id}", token, self._rules.lease_s):
+                return
+            unit.work.add_shards(job.id, shards)
+            unit.jobs.add_work(job.id, time.monotonic() - started, wiring.peak_rss_bytes())
+            for _ in shards:
+                unit.send(Message(Task.SHARD, ()))
+
+    @staticmethod
+    def _adopt(unit: UnitOfWork, job: JobRecord, twin: PackageRecord) -> None:
+        """The tenant has this very package already, of a slide with the same bytes: it is one more name."""
+        for state in (JobState.VERIFYING, JobState.SUCCEEDED):
+            if not unit.jobs.transition(job.id, state):
+                return
+        unit.packages.add(_package(job, twin.totals, twin.location))
 
     def _plan_of(self, job: JobRecord) -> CompressionPlan:
         return CompressionPlan.from_bytes(self._workspace.scratch(job.id).get(PLAN_KEY))
 
-    def _shard(self, job: JobRecord, shard: ShardIndex) -> None:
-        with self._database.write() as unit:
-            attempt = unit.jobs.begin_shard(job.id, shard)
-            slide = unit.slides.get(job.slide_id)
-        if attempt is None:
-            return
-        if attempt > self._attempts:
-            raise Unavailable(f"given up after {self._attempts} attempts at one shard")
-        started = time.monotonic()
-        pulse = _Pulse(self._database, self.stopping, job.id, shard)
-        finished = self._compute.shard(
-            self._workspace.slide_path(slide),
-            self._plan_of(job),
-            shard,
-            self._workspace.package(job.package_id),
-            self._workspace.scratch(job.id),
-            progress=pulse.progress,
-            cancelled=pulse.cancelled,
-        )
-        with self._database.write() as unit:
-            unit.jobs.add_work(job.id, time.monotonic() - started, wiring.peak_rss_bytes())
-            if not finished:
-                return
-            unit.jobs.finish_shard(job.id, shard)
-            if not unit.jobs.open_shards(job.id) and unit.jobs.transition(job.id, JobState.VERIFYING):
-                unit.send(Message(Task.FINALIZE, (job.id,)))
+    def _compress(self, claim: ShardClaim) -> None:
+        lease, started, done = claim.lease, time.monotonic(), 0
 
-    def _finalize(self, job: JobRecord) -> None:
-        if job.state is not JobState.VERIFYING:
-            return
+        def renew() -> bool:
+            with self._database.write() as unit:
+                return unit.work.beat_shard(lease, done, self._rules.lease_s)
+
+        def progress(patches: int) -> None:
+            nonlocal done
+            done += patches
+
+        with (
+            Keeper(renew, self._rules.beat_s) as keeper,
+            self._workspace.slides.local(claim.slide) as path,
+        ):
+            finished = self._compute.shard(
+                path,
+                self._plan_of(claim.job),
+                lease.shard,
+                self._workspace.staged(lease.job_id, lease.shard, lease.token),
+                progress=progress,
+                cancelled=lambda: keeper.lost.is_set() or self.stopping.is_set(),
+            )
+        with self._database.write() as unit:
+            if finished:
+                took = time.monotonic() - started
+                left = unit.work.finish_shard(lease, took, wiring.peak_rss_bytes())
+                if left == 0 and unit.jobs.transition(lease.job_id, JobState.VERIFYING):
+                    unit.send(Message(Task.FINALIZE, (lease.job_id,)))
+            elif self.stopping.is_set() and unit.work.release_shard(lease, blameless=True):
+                unit.send(Message(Task.SHARD, ()))
+        if not finished:
+            self._settle_if_asked(lease.job_id)
+
+    def _finalize(self, job: JobRecord, token: int, keeper: Keeper) -> None:
+        with self._database.read() as unit:
+            slide = unit.slides.get(job.slide_id)
+            winners = unit.work.winners(job.id)
         started = time.monotonic()
         work = self._plan_of(job)
-        with self._database.read() as unit:
-            slide = unit.slides.get(job.slide_id)
-        if not slide.staged:
-            self._compute.check_unchanged(self._workspace.slide_path(slide), work)
+        self._check_unchanged(slide, work)
+        staged = {shard: self._workspace.staged(job.id, shard, winner) for shard, winner in winners.items()}
+        location = self._workspace.location(job, token)
+        package = self._workspace.package(location)
+        for shard, store in staged.items():
+            package.put(shard_key(0, shard), store.get(shard_key(0, shard)))
         totals = self._compute.finalize(
             work,
-            self._workspace.package(job.package_id),
-            self._workspace.scratch(job.id),
+            package,
+            lambda shard: staged[shard].get(sidecar_key(shard)),
             seconds=job.seconds,
         )
-        package = PackageRecord(job.package_id, job.slide_id, job.id, job.request, totals, datetime.now(UTC))
         with self._database.write() as unit:
             unit.jobs.add_work(job.id, time.monotonic() - started, wiring.peak_rss_bytes())
+            # In the same transaction: nobody else can have been given the lease before this one commits.
+            if not unit.work.beat(f"finalize/{job.id}", token, self._rules.lease_s):
+                return
             if not unit.jobs.transition(job.id, JobState.SUCCEEDED):
-                return  # cancelled meanwhile: `_run` settles it
-            unit.packages.add(package)
-        self._workspace.remove_scratch(job.id)
+                return  # cancelled meanwhile
+            unit.packages.add(_package(job, totals, location))
+        self._sweep(job.id)
 
-    def _settle(self, job_id: str) -> None:
-        """Ends a job whose cancellation was asked for; leaves any other as it is."""
-        with self._database.write() as unit:
-            cancelled = unit.jobs.transition(job_id, JobState.CANCELLED)
-            job = unit.jobs.get(job_id)
-        if cancelled:
-            self._workspace.remove_job(job)
+    def _check_unchanged(self, slide: SlideRecord, work: CompressionPlan) -> None:
+        if not slide.staged:
+            with self._workspace.slides.local(slide) as path:
+                self._compute.check_unchanged(path, work)
 
-    def _failed(self, again: Message, job_id: str, error: Exception) -> None:
+    def _settle_if_asked(self, job_id: str) -> None:
+        with suppress(StoreUnavailable, NotFound):
+            with self._database.read() as unit:
+                asked = unit.jobs.get(job_id).state is JobState.CANCELLING
+            if asked:
+                self.settle(job_id)
+
+    def _sweep(self, job_id: str) -> None:
+        """Removes what the ended job left, now; `Reconciler` looks again once no worker can be at it."""
+        with suppress(AdaSlideError):
+            with self._database.read() as unit:
+                job, keep = unit.jobs.get(job_id), unit.packages.location_of(job_id)
+            self._workspace.sweep(job, keep)
+
+    def _failed(
+        self, again: Message, attempt: int, error: Exception, lease: ShardLease | None = None
+    ) -> None:
         # The text of an unexpected error may hold a path, which may name a patient: only its place is logged.
-        place = "".join(traceback.format_tb(error.__traceback__)[-3:])
-        logger.warning("job %s: %s\n%s", job_id, type(error).__name__, place)
+        job_id = str(again.args[0])
+        expected = isinstance(error, AdaSlideError)
+        place = "" if expected else "\n" + "".join(traceback.format_tb(error.__traceback__)[-3:])
+        logger.warning("job %s: %s%s", job_id, type(error).__name__, place)
         try:
-            self._retry_or_fail(again, job_id, error)
-        except Exception as second:  # the database does not answer: ask again, it must one day
-            logger.warning("job %s: the failure could not be stored (%s)", job_id, type(second).__name__)
-            self._queue.send(replace(Message(Task.PLAN, (job_id,)), delay=DATABASE_BACKOFF_S))
+            failed = self._retry_or_fail(again, attempt, error, lease)
+        except StoreUnavailable:
+            # Nobody renews the lease: the work is handed out again when the database answers.
+            logger.warning("job %s: the failure could not be stored", job_id)
+            return
+        if failed:
+            self._sweep(job_id)
 
-    def _retry_or_fail(self, again: Message, job_id: str, error: Exception) -> None:
+    def _retry_or_fail(
+        self, again: Message, attempt: int, error: Exception, lease: ShardLease | None
+    ) -> bool:
+        """True when the job has failed for good."""
+        job_id = str(again.args[0])
         problem = problem_of(error)
         passing = isinstance(error, MemoryError) or (isinstance(error, AdaSlideError) and error.retryable)
+        delay = min(LONGEST_BACKOFF_S, 2.0**attempt)
         with self._database.write() as unit:
-            job = unit.jobs.get(job_id)
-            attempt = job.attempts
-            if again.task is Task.SHARD:
-                _, row, col = again.args
-                attempt = unit.jobs.shard_attempts(job_id, ShardIndex(int(row), int(col)))
-            if job.state is JobState.CANCELLING:
+            if lease and not unit.work.release_shard(lease, delay):
+                return False  # somebody else is at it: what went wrong here does not count
+            if unit.jobs.get(job_id).state is JobState.CANCELLING:
                 unit.send(Message(Task.SETTLE, (job_id,)))
-                return
-            if passing and attempt < self._attempts:
-                delay = min(LONGEST_BACKOFF_S, 2.0**attempt)
+                return False
+            if passing and attempt < self._rules.attempts:
                 unit.jobs.log(job_id, "retry", {"attempt": attempt, "delay": delay, "problem": problem})
-                unit.send(replace(again, delay=delay))
-                return
-            failed = unit.jobs.transition(job_id, JobState.FAILED, problem=problem)
-        if failed:
-            self._workspace.remove_job(job)
+                if lease is None:
+                    unit.send(replace(again, delay=delay))
+                return False
+            return unit.jobs.transition(job_id, JobState.FAILED, problem=problem)
 
 
-class _Pulse:
-    """What a shard under way tells and asks the database, at most every `PROGRESS_INTERVAL_S`."""
-
-    def __init__(self, database: Database, stopping: Event, job_id: str, shard: ShardIndex) -> None:
-        self._database = database
-        self._stopping = stopping
-        self._job_id = job_id
-        self._shard = shard
-        self._done = 0
-        self._next = time.monotonic()
-        self._asked = False
-
-    def progress(self, patches: int) -> None:
-        self._done += patches
-        self._asked = time.monotonic() >= self._next
-        if self._asked:
-            self._next = time.monotonic() + PROGRESS_INTERVAL_S
-            with self._database.write() as unit:
-                unit.jobs.shard_progress(self._job_id, self._shard, self._done)
-
-    def cancelled(self) -> bool:
-        if self._stopping.is_set():
-            return True
-        if not self._asked:
-            return False
-        with self._database.read() as unit:
-            return unit.jobs.get(self._job_id).state is not JobState.RUNNING
+def _package(job: JobRecord, totals: dict[str, Any], location: str) -> PackageRecord:
+    return PackageRecord(
+        job.package_id, job.slide_id, job.id, job.request, totals, datetime.now(UTC), location
+    )

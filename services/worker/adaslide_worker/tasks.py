@@ -16,6 +16,7 @@ def register(app: Any, runner: JobRunner) -> None:
         Task.SHARD: runner.shard,
         Task.FINALIZE: runner.finalize,
         Task.SETTLE: runner.settle,
+        Task.CANARY: runner.canary,
     }
     for task, body in bodies.items():
         app.task(observed(task, body), name=task.value, bind=True, shared=False)

@@ -1,9 +1,23 @@
 """Where a worker's parts meet."""
 
+import os
+import socket
+from uuid import uuid4
+
+from adaslide import probes
 from adaslide.backend import Backend
+from adaslide.observability.readiness import Probe
 from adaslide.settings import Settings
 from adaslide_worker.compute import Compute
+from adaslide_worker.reconciler import Reconciler
 from adaslide_worker.runner import JobRunner
+
+HOST_CHARACTERS = 40
+
+
+def holder_name() -> str:
+    """Who this process is in leases: its machine, its number, and eight digits that no other has."""
+    return f"{socket.gethostname()[:HOST_CHARACTERS]}:{os.getpid()}:{uuid4().hex[:8]}"
 
 
 def build_compute(settings: Settings) -> Compute:
@@ -11,7 +25,24 @@ def build_compute(settings: Settings) -> Compute:
     return Compute(settings.compression.workers)
 
 
-def build_runner(backend: Backend, compute: Compute) -> JobRunner:
+def build_runner(backend: Backend, compute: Compute, holder: str) -> JobRunner:
     """The bodies of the tasks on ``backend``."""
-    attempts = backend.settings.compression.attempts
-    return JobRunner(backend.database, backend.queue, backend.workspace, compute, attempts)
+    rules = backend.settings.compression
+    return JobRunner(backend.database, backend.workspace, compute, rules, holder)
+
+
+def build_reconciler(backend: Backend, holder: str) -> Reconciler:
+    """What finds lost work on ``backend``."""
+    rules = backend.settings.compression
+    return Reconciler(backend.database, backend.queue, backend.workspace, rules, holder)
+
+
+def build_probes(backend: Backend) -> list[Probe]:
+    """What ``/readyz`` of an API and of a worker looks at, workers aside."""
+    return [
+        probes.database_probe(backend.database),
+        probes.broker_probe(backend.celery),
+        probes.store_probe(backend.workspace.store),
+        probes.weights_probe(),
+        probes.golden_probe(),
+    ]

@@ -103,6 +103,8 @@ def test_the_callers_name_leads_to_one_slide(client, sample_slide, tmp_path):
         ({"lambda": 2}, "profile-invalid"),
         ({"dice_floor": 1.5}, "profile-invalid"),
         ({"mpp": 99}, "invalid-input"),
+        ({"mpp": 5}, "invalid-input"),
+        ({"mpp": 0.09, "profile": "paper"}, "invalid-input"),
         ({"quality": 9}, "invalid-input"),
     ],
 )
@@ -110,6 +112,12 @@ def test_requests_that_make_no_sense_make_no_job(client, sample_slide, body, cod
     client.put("/slides/s", json={"uri": sample_slide.as_uri()})
     problem(client.post("/slides/s/compress", json=body), 422, code)
     assert client.get("/jobs").json()["items"] == []
+
+
+@pytest.mark.parametrize("profile", ["exact", "archive@1"])
+def test_a_scale_that_a_net_does_not_know_is_none_of_a_profile_without(client, sample_slide, profile):
+    client.put("/slides/s", json={"uri": sample_slide.as_uri()})
+    assert client.post("/slides/s/compress", json={"mpp": 5, "profile": profile}).status_code == 202
 
 
 def test_a_job_waits_and_can_be_cancelled(client, sample_slide):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from adaslide.domain.errors import AdaSlideError, ProfileInvalid
 from adaslide.domain.fidelity import IDENTICAL, Fidelity, Floors
 from adaslide.domain.job import TRANSITIONS, JobState
-from adaslide.domain.profile import OTSU, PROFILES, profile_named
+from adaslide.domain.profile import OTSU, PROFILES, VERSIONS, profile_named
 from adaslide.domain.rung import PROVENANCE, Codec, Rung
 
 ARCHIVE = Floors(dice=0.85, dice_window_min=0.60, ssim=0.70)
@@ -77,6 +77,10 @@ def test_lambda_is_the_papers_alone():
     with pytest.raises(ProfileInvalid, match="paper"):
         PROFILES["archive"].with_lambda(0.3)
     assert PROFILES["paper"].with_lambda(0.3).lambda_ == 0.3
+    assert {profile.id: profile.lambda_ for profile in VERSIONS if profile.lambda_ is not None} == {
+        "paper@1": 0.5,
+        "paper@2": 0.5,
+    }
 
 
 def test_archive_ladder_is_as_the_format_promises():

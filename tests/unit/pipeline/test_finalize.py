@@ -1,6 +1,7 @@
 """The package states its own size, whatever the numbers: once that was a loop that did not always end."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -81,6 +82,16 @@ def test_the_root_states_the_size_of_the_package_it_is_part_of(source_bytes, sec
     assert totals["ratio_source"] == round(size / source_bytes, 5)
     assert inspect(PackageReader(package)) | totals == inspect(PackageReader(package))
     assert json.loads(package.get("zarr.json"))["zarr_format"] == 3
+
+
+@pytest.mark.parametrize(
+    ("profile", "told"), [(ARCHIVE, None), (profile_named("paper@1").with_lambda(0.25), 0.25)]
+)
+def test_lambda_is_told_where_the_profile_knows_it(profile, told):
+    plan, package, scratch = made()
+    totals = finalized(replace(plan, profile=profile), package, scratch)
+    block = PackageReader(package).info.attributes
+    assert totals["lambda"] == block["lambda"] == block["totals"]["lambda"] == told
 
 
 def test_a_patch_below_its_floor_is_never_published():

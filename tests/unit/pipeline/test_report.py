@@ -17,12 +17,14 @@ from adaslide.domain.errors import Conflict
 from adaslide.domain.fidelity import IDENTICAL
 from adaslide.domain.geometry import PatchIndex
 from adaslide.domain.profile import PROFILES
+from adaslide.domain.rung import Rung
 from adaslide.pipeline.inspect import inspect
 from adaslide.pipeline.made_with import BICUBIC, restored_by
+from adaslide.pipeline.maps import AGENT_NOTE
 from adaslide.pipeline.report import render_report
 from adaslide.pipeline.report.evidence import headroom, histograms
 from adaslide.pipeline.report.page import TRAINED_ON, human_bytes
-from adaslide.pipeline.report.restored import SHOWN, chosen_patches, textured_window
+from adaslide.pipeline.report.restored import SHOWN, restored_patches, spread, textured_window
 from adaslide.pipeline.restore import Restoration
 
 SAMPLE = Path(__file__).parents[3] / "samples" / "CMU-1-Small-Region.svs"
@@ -195,6 +197,7 @@ def test_the_agents_map_is_shown_where_an_agent_estimated_something(restored_pac
     for value in (np.nan, 0.25):
         package.maps.decision["p_compress"] = np.full_like(package.maps.decision["p_compress"], value)
         page = Page(render_report(package, Restoration(package, codec_runtime)))
+        assert (AGENT_NOTE in page.text) is bool(np.isfinite(value))
         labels = [attributes["aria-label"] for tag, attributes in page.found if "aria-label" in attributes]
         shown.append(sum(label.startswith("Agent map") for label in labels))
     assert shown == [0, 1]
@@ -219,14 +222,46 @@ def test_the_window_with_most_to_see_is_found():
     assert textured_window(pixels[:120, :300]) == (0, 0)
 
 
-def test_nets_come_first_and_the_slide_is_covered(package):
+def test_every_restorer_of_every_scale_is_shown(sample_slide, archive_package):
+    package = library.open_package(archive_package[0])
+    restorers = restored_by(package)
+    with wiring.open_slide(sample_slide) as reader:
+        cards = restored_patches(package, Restoration(package, codec_runtime), reader, restorers)
+    rungs = package.maps.decision["rung"]
+    occur = {(name, Rung(int(rungs[index.row, index.col])).label) for index, name in restorers.items()}
+    assert {label for _, label in occur} == {"x2", "x4"}
+    assert {(card.restorer, card.rung) for card in cards} == occur
+    assert len(cards) == SHOWN < len(restorers)
+    assert [card.restorer == BICUBIC for card in cards] == sorted(card.restorer == BICUBIC for card in cards)
+
+
+def test_patches_of_glass_give_their_places_to_others(sample_slide, archive_package):
+    package = library.open_package(archive_package[0])
+    decision = package.maps.decision
+    glass = [PatchIndex(int(row), int(col)) for row, col in np.argwhere(decision["rung"] == Rung.BACKGROUND)]
+    tissue = sorted(restored_by(package), key=lambda index: decision["source_bytes"][index.row, index.col])
+    tissue = tissue[-SHOWN:]
+    for index in glass:  # as if it had most to see
+        decision["rung"][index.row, index.col] = Rung.X2
+        decision["source_bytes"][index.row, index.col] = decision["source_bytes"].max() + 1
+    with wiring.open_slide(sample_slide) as reader:
+        restoration = Restoration(package, codec_runtime)
+        mixed = dict.fromkeys([*glass, *tissue], BICUBIC)
+        cards = restored_patches(package, restoration, reader, mixed)
+        none = restored_patches(package, restoration, reader, dict.fromkeys(glass, BICUBIC))
+    assert glass
+    assert {(card.row, card.col) for card in cards} == {(index.row, index.col) for index in tissue}
+    assert none == []
+
+
+def test_the_first_of_a_spread_lie_all_over_the_slide(archive_package):
+    package = library.open_package(archive_package[0])
     rows, cols = package.maps.decision["rung"].shape
     indices = [PatchIndex(row, col) for row in range(rows) for col in range(cols)]
-    nets = dict.fromkeys(indices[:3], "net@1")
-    chosen = chosen_patches(package, nets | dict.fromkeys(indices[3:], BICUBIC))
-    assert chosen[:3] == indices[:3]
-    assert len(chosen) == min(SHOWN, len(indices))
-    assert len(set(chosen)) == len(chosen)
+    order = spread(package, indices)
+    assert sorted(order, key=lambda i: (i.row, i.col)) == indices
+    places = [indices.index(index) / len(indices) for index in order[:4]]
+    assert [int(4 * place) for place in places] == [0, 2, 1, 3]
 
 
 def test_without_the_slide_it_says_so(page_alone):

@@ -12,7 +12,7 @@ from adaslide.domain.errors import AdaSlideError, NotFound
 from adaslide.domain.profile import PROFILES
 from adaslide.domain.rung import PROVENANCE, Provenance, Rung
 from adaslide.pipeline.made_with import BICUBIC, MadeWith
-from adaslide.pipeline.maps import RUNG_COLOURS, legend
+from adaslide.pipeline.maps import AGENT_NOTE, RUNG_COLOURS, legend
 from adaslide.pipeline.report import human_bytes
 from adaslide_api.deps import PackageId, ServicesDep
 from adaslide_api.errors import status_of
@@ -84,6 +84,7 @@ def _viewer(parts: Services, key: str, package_id: str | None) -> HTMLResponse:
         note=_note(rungs, totals["patches"]["total"]),
         made=MadeWith.of(package.reader.info.attributes),
         bicubic=BICUBIC,
+        agent_note=AGENT_NOTE,
         restored=any(row["provenance"] == Provenance.RESTORED for row in rungs),
         layers=known_layers(package, FIDELITY_LAYERS),
         decision_layers=known_layers(package, DECISION_LAYERS),

@@ -69,6 +69,7 @@ function show() {
   $("overlay-controls").hidden = name === null;
   $("metric-field").hidden = chosen !== "fidelity";
   if ($("decision-field")) $("decision-field").hidden = chosen !== "decision";
+  if ($("agent-note")) $("agent-note").hidden = name !== "p_compress";
   $("scale-legend").hidden = !scaled;
   if (scaled) $("scale-legend").replaceChildren(...ramp(data.legends[name]));
   overlay.hidden = name === null;

@@ -1,104 +1,53 @@
-"""Where a service keeps bytes: one data folder.
+"""Where a service keeps bytes, on any store.
 
 ::
 
-    uploads/{slide id}/source.EXT    what is being uploaded
-    slides/{slide id}/source.EXT     what was uploaded, never changed
-    packages/{package id}.zarr/      one package; callers see it once its row is committed
-    scratch/{job id}/                plan and sidecars of an unfinished job
+    slides/{slide id}/source.EXT                    what was uploaded, never changed
+    packages/{package id}-{token}.zarr/             one package; callers see the one that its row names
+    scratch/{job id}/plan.json                      of an unfinished job
+    scratch/{job id}/{row}_{col}-{token}/           a shard and its sidecar, as one lease's holder left them
 
-Names are ids only.
+Names are ids and tokens only. A worker writes nowhere but below a name that holds its own token: one that
+was thought dead can neither change a package that is published nor what another one wrote.
 """
 
-import fcntl
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-
-from adaslide.adapters.objects.filesystem import FilesystemStore
-from adaslide.domain.errors import Conflict, StoreUnavailable
-from adaslide.ports.jobs import JobRecord, SlideRecord
-from adaslide.ports.keys import TEMPORARY_PREFIX
-from adaslide.ports.objects import ObjectStore
+from adaslide.adapters.objects.prefixed import PrefixedStore
+from adaslide.domain.geometry import ShardIndex
+from adaslide.ports.jobs import JobRecord
+from adaslide.ports.objects import FileStore, ObjectStore
+from adaslide.ports.slide_files import SlideFiles, SourceFiles
 
 PLAN_KEY = "plan.json"
-_PACKAGE_SUFFIX = ".zarr"
 
 
 class Workspace:
-    """The data folder, which this makes."""
+    """A store with the layout above; ``slides`` are the files behind registered slides, ``sources`` those
+    that can be registered by an ``s3://`` URI, if any can."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        names = ("uploads", "slides", "packages", "scratch")
-        self._uploads, self._slides, self._packages, self._scratch = (root / name for name in names)
-        try:
-            root.mkdir(parents=True, exist_ok=True)
-            root.chmod(0o700)  # the database holds callers' own names for slides
-            for folder in (self._uploads, self._slides, self._packages, self._scratch):
-                folder.mkdir(exist_ok=True, mode=0o700)
-        except OSError as error:
-            raise StoreUnavailable(f"the data folder cannot be used: {error.strerror}") from None
+    def __init__(self, store: FileStore, slides: SlideFiles, sources: SourceFiles | None = None) -> None:
+        self.store = store
+        self.slides = slides
+        self.sources = sources
 
-    @contextmanager
-    def owned(self) -> Iterator[None]:
-        """Holds the folder for this process; raises `Conflict` when another one does."""
-        with (self.root / "lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise Conflict("another service uses this data folder") from None
-            yield
+    @staticmethod
+    def location(job: JobRecord, token: int) -> str:
+        """Where the package goes that is finalized under the lease ``token``."""
+        return f"{job.package_id}-{token}.zarr"
 
-    def upload_folder(self, slide_id: str) -> Path:
-        """Where an upload is written until its slide is registered."""
-        return self._uploads / slide_id
-
-    def keep_upload(self, slide_id: str) -> None:
-        """The upload has become a slide."""
-        self.upload_folder(slide_id).rename(self._slides / slide_id)
-
-    def remove_upload(self, slide_id: str) -> None:
-        shutil.rmtree(self.upload_folder(slide_id), ignore_errors=True)
-
-    def slide_path(self, slide: SlideRecord) -> Path:
-        """The slide's file, or the folder of a DICOM one."""
-        return self._slides / slide.id / slide.source if slide.staged else Path(slide.source)
-
-    def package_path(self, package_id: str) -> Path:
-        return self._packages / f"{package_id}{_PACKAGE_SUFFIX}"
-
-    def package(self, package_id: str) -> ObjectStore:
-        """The package's objects; keys are the Zarr keys."""
-        return FilesystemStore(self.package_path(package_id))
+    def package(self, location: str) -> ObjectStore:
+        """A package's objects; keys are the Zarr keys."""
+        return PrefixedStore(self.store, f"packages/{location}")
 
     def scratch(self, job_id: str) -> ObjectStore:
-        return FilesystemStore(self._scratch / job_id)
+        return PrefixedStore(self.store, f"scratch/{job_id}")
 
-    def remove_scratch(self, job_id: str) -> None:
-        shutil.rmtree(self._scratch / job_id, ignore_errors=True)
+    def staged(self, job_id: str, shard: ShardIndex, token: int) -> ObjectStore:
+        """What the holder of the shard's lease ``token`` writes."""
+        return PrefixedStore(self.store, f"scratch/{job_id}/{shard.row}_{shard.col}-{token}")
 
-    def remove_job(self, job: JobRecord) -> None:
-        """Everything that an unsuccessful job has written."""
-        self.remove_scratch(job.id)
-        shutil.rmtree(self.package_path(job.package_id), ignore_errors=True)
-
-    def sweep(self, unfinished: list[JobRecord], fruitless: list[JobRecord]) -> None:
-        """Removes uploads cut short, what ``fruitless`` jobs wrote, half-written objects of ``unfinished``.
-
-        Anything that no job speaks for is left alone: with another database in this folder, it would be
-        somebody's. Only for the one process that owns the folder, before it works.
-        """
-        for upload in self._uploads.iterdir():
-            shutil.rmtree(upload, ignore_errors=True)
-        for job in fruitless:
-            self.remove_job(job)
-        for job in unfinished:
-            for folder in (self.package_path(job.package_id), self._scratch / job.id):
-                for half_written in folder.rglob(f"{TEMPORARY_PREFIX}*"):
-                    half_written.unlink()
-        known = {job.id for job in unfinished}
-        for scratch in self._scratch.iterdir():
-            if scratch.name not in known:
-                shutil.rmtree(scratch, ignore_errors=True)
+    def sweep(self, job: JobRecord, keep: str | None) -> None:
+        """Removes what the job left, except the package at ``keep``, which others may see."""
+        for prefix in (f"scratch/{job.id}/", f"packages/{job.package_id}"):
+            for key, _ in list(self.store.list(prefix)):
+                if keep is None or not key.startswith(f"packages/{keep}/"):
+                    self.store.delete(key)

@@ -20,6 +20,7 @@
     │   ├── WeightsMissing         a payload names weights that are not installed
     │   ├── DigestMismatch         weights whose sha256 is not the one named
     │   └── RuntimeMismatch        a runtime whose output is not that of the one that measured
+    ├── StoreRefused               the store says no: wrong keys, no such bucket, a setting it does not know
     └── Unavailable                try again later (retryable)                  (exit 5)
         ├── StoreUnavailable
         ├── BrokerUnavailable
@@ -110,6 +111,10 @@ class DigestMismatch(ModelError):
 
 class RuntimeMismatch(ModelError):
     code = "runtime-mismatch"
+
+
+class StoreRefused(AdaSlideError):
+    code = "store-refused"
 
 
 class Unavailable(AdaSlideError):

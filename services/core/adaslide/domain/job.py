@@ -1,6 +1,6 @@
 """A job's life, as one table of transitions. The database owns the state (ADR 4)."""
 
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 
 class JobState(StrEnum):
@@ -16,7 +16,8 @@ class JobState(StrEnum):
 
     @property
     def terminal(self) -> bool:
-        return not TRANSITIONS[self]
+        """Nothing happens by itself any more. A failed job is a dead letter: an operator may replay it."""
+        return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
 
 
 TRANSITIONS: dict[JobState, frozenset[JobState]] = {
@@ -25,6 +26,14 @@ TRANSITIONS: dict[JobState, frozenset[JobState]] = {
     JobState.VERIFYING: frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLING}),
     JobState.CANCELLING: frozenset({JobState.CANCELLED, JobState.FAILED}),
     JobState.SUCCEEDED: frozenset(),
-    JobState.FAILED: frozenset(),
+    JobState.FAILED: frozenset({JobState.QUEUED}),
     JobState.CANCELLED: frozenset(),
 }
+
+
+class Urgency(IntEnum):
+    """Which job's shards go first; within one urgency, tenants take turns."""
+
+    STAT = 0
+    ROUTINE = 1
+    BULK = 2

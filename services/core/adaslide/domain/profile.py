@@ -34,6 +34,7 @@ class Profile:
     and can only reject it. ``restorers`` are tried beside bicubic where a rung is restored, the better is
     kept. ``agent`` proposes the rung that is measured first, None the middle of the ladder; where
     ``promotes`` is False nothing cheaper than its proposal is tried. All four are `OTSU` or pinned weights.
+    ``lambda_`` is the paper's weight of lost information, None where no decision knows it.
     """
 
     name: str
@@ -41,7 +42,7 @@ class Profile:
     ladder: tuple[RungSpec, ...]
     floors: Floors
     allow_background: bool = True
-    lambda_: float = 0.5
+    lambda_: float | None = None
     judge: str = OTSU
     second_judge: str | None = None
     restorers: tuple[str, ...] = ()
@@ -65,7 +66,7 @@ class Profile:
         whose decisions do not depend on it: a dial that turns nothing would be a lie."""
         if lambda_ is None:
             return self
-        if self.name != "paper":
+        if self.lambda_ is None:
             raise ProfileInvalid(f"lambda belongs to the profile paper; {self.id} is steered by its floors")
         if not 0.0 <= lambda_ <= 1.0:
             raise ProfileInvalid(f"lambda is in [0, 1], not {lambda_}")
@@ -94,6 +95,7 @@ _PAPER_1 = Profile(
         RungSpec(Rung.PAPER_KEEP, Codec.JPEG, 1, 75),
     ),
     Floors(dice=PAPER_TAU, margin=0.0),
+    lambda_=0.5,
 )
 VERSIONS: tuple[Profile, ...] = (
     _ARCHIVE_1,

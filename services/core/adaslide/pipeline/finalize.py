@@ -1,7 +1,7 @@
 """The last step: overviews, maps and metadata, a full read-back, and only then the root document."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ from adaslide.package.reader import PackageReader
 from adaslide.package.records import PatchMaps
 from adaslide.package.writer import write_icc, write_level, write_maps, write_root
 from adaslide.pipeline.check_patch import PatchChecker
-from adaslide.pipeline.compress_shard import read_sidecar, sidecar_key
+from adaslide.pipeline.compress_shard import read_sidecar
 from adaslide.pipeline.plan import CompressionPlan
 from adaslide.pipeline.totals import totals_of
 from adaslide.ports.objects import ObjectStore, ReadStore
@@ -62,7 +62,7 @@ class _Unpublished:
 def finalize(
     plan: CompressionPlan,
     package: ObjectStore,
-    scratch: ReadStore,
+    sidecar: Callable[[ShardIndex], bytes],
     checker: PatchChecker,
     executor: Executor,
     *,
@@ -73,11 +73,11 @@ def finalize(
     """Makes the shards in ``package`` a package, and returns its totals (JSON of ``compress``).
 
     Everything is read back through the store and decoded by ``executor``'s processes; the root document
-    is written last. ``weights``: sha256 by name of those the profile uses; ``seconds``: what the shards
-    took. Raises `PackageError` when the store does not
-    give back what was written, `QualityBelowFloor` rather than publish a patch below its floor.
+    is written last. ``sidecar`` gives what `compress_shard` left beside a shard; ``weights`` are sha256 by
+    name of those the profile uses; ``seconds`` is what the shards took. Raises `PackageError` when the store
+    does not give back what was written, `QualityBelowFloor` rather than publish a patch below its floor.
     """
-    maps, overview = _collected(plan, scratch)
+    maps, overview = _collected(plan, sidecar)
     _write_overviews(plan, package, overview, checker)
     write_level(package, levels_of(plan.facts.size, plan.patch)[0], plan.patch, plan.fill)
     write_maps(package, maps)
@@ -93,13 +93,13 @@ def finalize(
     return totals
 
 
-def _collected(plan: CompressionPlan, scratch: ReadStore) -> tuple[PatchMaps, Pixels]:
+def _collected(plan: CompressionPlan, sidecar: Callable[[ShardIndex], bytes]) -> tuple[PatchMaps, Pixels]:
     grid = plan.grid
     block = plan.patch // FIRST_OVERVIEW
     maps = PatchMaps.empty(grid.rows, grid.cols)
     overview = np.empty((grid.rows * block, grid.cols * block, 3), np.uint8)
     for shard in grid.shards():
-        part, pixels = read_sidecar(scratch.get(sidecar_key(shard)))
+        part, pixels = read_sidecar(sidecar(shard))
         top, left = shard.row * SHARD_PATCHES, shard.col * SHARD_PATCHES
         maps.paste(top, left, part)
         y, x = top * block, left * block

@@ -61,6 +61,9 @@ METRIC_SCALES: dict[str, MetricScale] = {
 LAYERS = ("rung", *METRIC_SCALES)
 """Every layer that can be drawn."""
 
+AGENT_NOTE = "the agent's estimate, made before anything was measured; not a map of quality"
+"""What stands beside the layer ``p_compress``, for its colours are those of measures."""
+
 _VIRIDIS = np.array(
     [
         (68, 1, 84), (72, 36, 117), (65, 68, 135), (53, 95, 141), (42, 120, 142), (33, 145, 140),

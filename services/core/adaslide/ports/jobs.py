@@ -5,26 +5,30 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
-from adaslide.domain.geometry import ShardIndex
-from adaslide.domain.job import JobState
+from adaslide.domain.access import DEFAULT_TENANT
+from adaslide.domain.job import JobState, Urgency
 from adaslide.domain.profile import Profile, profile_named
 from adaslide.ports.queue import Message
+from adaslide.ports.work import WorkRepository
 
 
 @dataclass(frozen=True, slots=True)
 class SlideRecord:
     """A registered slide. ``id`` is opaque; ``alias`` is the caller's own name for it, which may name
-    a patient and therefore stands in no log, key or message."""
+    a patient and therefore stands in no log, key or message. ``hold`` says who forbids its removal."""
 
     id: str
     alias: str | None
     source: str
-    """A file name in the slide's own folder when ``staged``, else an absolute path that is only read."""
+    """A file name among the slide's own files when ``staged``, else an absolute path or an ``s3://`` URI
+    that is only read."""
     staged: bool
     facts: dict[str, Any]
     """Size, levels, mpp and the like as JSON; never a property that could name a patient."""
     sha256: str
     created_at: datetime
+    tenant: str = DEFAULT_TENANT
+    hold: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,8 @@ class CompressRequest:
 
 @dataclass(frozen=True, slots=True)
 class PackageRecord:
-    """A finished package: it exists for callers from the moment its row is committed."""
+    """A finished package: it exists for callers from the moment its row is committed. ``location`` is the
+    name of its objects' folder in the store."""
 
     id: str
     slide_id: str
@@ -51,11 +56,14 @@ class PackageRecord:
     request: CompressRequest
     totals: dict[str, Any]
     created_at: datetime
+    location: str
+    hold: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """A job. ``done`` and ``total`` count patches; ``total`` is 0 until planned."""
+    """A job. ``done`` and ``total`` count patches; ``total`` is 0 until planned. ``attempts``
+    is that of whatever part of it was begun most often."""
 
     id: str
     slide_id: str
@@ -72,6 +80,9 @@ class JobRecord:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    tenant: str = DEFAULT_TENANT
+    urgency: Urgency = Urgency.ROUTINE
+    callback_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +107,18 @@ class SlideRepository(Protocol):
         """Raises `NotFound`."""
         ...
 
-    def find(self, key: str) -> SlideRecord:
-        """By id or by alias. Raises `NotFound`."""
+    def find(self, key: str, tenant: str = DEFAULT_TENANT) -> SlideRecord:
+        """The tenant's slide by id or by alias. Raises `NotFound`, also for another tenant's."""
         ...
 
-    def page(self, limit: int, before: str | None = None) -> list[SlideRecord]:
-        """Newest first, those older than the slide ``before``."""
+    def page(
+        self, limit: int, before: str | None = None, tenant: str = DEFAULT_TENANT, sha256: str | None = None
+    ) -> list[SlideRecord]:
+        """The tenant's, newest first, those older than the slide ``before``."""
+        ...
+
+    def set_hold(self, slide_id: str, hold: dict[str, Any] | None) -> None:
+        """Forbids the slide's removal, or allows it again."""
         ...
 
 
@@ -118,32 +135,48 @@ class PackageRepository(Protocol):
         """Newest first."""
         ...
 
-    def matching(self, slide_id: str, request: CompressRequest) -> PackageRecord | None:
-        """The newest package made for this very request."""
+    def location_of(self, job_id: str) -> str | None:
+        """Where the package lies that the job made or adopted; None when it made none."""
+        ...
+
+    def matching(self, slide: SlideRecord, request: CompressRequest) -> PackageRecord | None:
+        """The newest package that the slide's tenant has of the same bytes for this very request: of the
+        slide itself if there is one, else of another slide with the same source."""
+        ...
+
+    def set_hold(self, package_id: str, hold: dict[str, Any] | None) -> None:
+        """Forbids the package's removal, or allows it again."""
         ...
 
 
 class JobRepository(Protocol):
-    """Jobs, their shards and their append-only log."""
+    """Jobs and their append-only log."""
 
     def add(self, job: JobRecord) -> None:
         """Raises `Conflict` when an unfinished job does the same work."""
         ...
 
-    def get(self, job_id: str) -> JobRecord:
-        """Raises `NotFound`."""
+    def get(self, job_id: str, tenant: str | None = None) -> JobRecord:
+        """Raises `NotFound`, also for another tenant's job; workers ask without a ``tenant``."""
         ...
 
-    def page(self, limit: int, before: str | None = None, slide_id: str | None = None) -> list[JobRecord]:
-        """Newest first, those older than the job ``before``."""
+    def page(
+        self,
+        limit: int,
+        before: str | None = None,
+        slide_id: str | None = None,
+        tenant: str = DEFAULT_TENANT,
+        state: JobState | None = None,
+    ) -> list[JobRecord]:
+        """The tenant's, newest first, those older than the job ``before``."""
         ...
 
     def unfinished(self) -> list[JobRecord]:
         """Every job that is not in a terminal state, oldest first."""
         ...
 
-    def fruitless(self) -> list[JobRecord]:
-        """Every job that failed or was cancelled: what it may have written belongs to nobody."""
+    def count_unfinished(self, tenant: str) -> tuple[int, int]:
+        """(of all tenants, of this one)."""
         ...
 
     def active(self, slide_id: str, request: CompressRequest) -> JobRecord | None:
@@ -152,34 +185,12 @@ class JobRepository(Protocol):
 
     def transition(self, job_id: str, target: JobState, *, problem: dict[str, Any] | None = None) -> bool:
         """Compare and set along `domain.job.TRANSITIONS`, with an event; False when the job's state
-        does not lead to ``target``."""
+        does not lead to ``target``. Back to queued, the job begins anew."""
         ...
 
     def begin_attempt(self, job_id: str) -> int:
-        """Counts a pick-up of the job by a worker; returns how many there have been."""
+        """Counts a pick-up of the job itself, not of a shard; returns how many there have been."""
         ...
-
-    def add_shards(self, job_id: str, shards: dict[ShardIndex, int]) -> None:
-        """The plan's shards with their numbers of patches; replaces what was there."""
-        ...
-
-    def open_shards(self, job_id: str) -> list[ShardIndex]:
-        """Shards that are not done."""
-        ...
-
-    def has_shards(self, job_id: str) -> bool: ...
-
-    def begin_shard(self, job_id: str, shard: ShardIndex) -> int | None:
-        """Counts an attempt and returns how many there have been; None when the shard is done."""
-        ...
-
-    def shard_attempts(self, job_id: str, shard: ShardIndex) -> int: ...
-
-    def shard_progress(self, job_id: str, shard: ShardIndex, done: int) -> None:
-        """Patches of the shard done so far; the job's progress follows, with an event."""
-        ...
-
-    def finish_shard(self, job_id: str, shard: ShardIndex) -> None: ...
 
     def add_work(self, job_id: str, seconds: float, peak_rss_bytes: int) -> None:
         """Adds the time worked, raises the peak."""
@@ -191,6 +202,14 @@ class JobRepository(Protocol):
 
     def events(self, job_id: str, after: int = 0, limit: int = 500) -> list[JobEvent]:
         """Events with an id greater than ``after``, in order."""
+        ...
+
+    def unswept(self, older_than_s: float) -> list[JobRecord]:
+        """Jobs that ended that long ago and may have left something unfinished in the store."""
+        ...
+
+    def mark_swept(self, job_id: str) -> None:
+        """Nothing of the job but its package is left."""
         ...
 
 
@@ -222,8 +241,12 @@ class UnitOfWork(Protocol):
     @property
     def keys(self) -> IdempotencyRepository: ...
 
+    @property
+    def work(self) -> WorkRepository: ...
+
     def send(self, message: Message) -> None:
-        """Queues the message for after the commit."""
+        """Queues the message for after the commit. It survives a broker that does not answer then: it is
+        sent again until the broker has it, unless it is a doorbell (`Task.doorbell`)."""
         ...
 
 

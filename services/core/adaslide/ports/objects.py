@@ -1,9 +1,11 @@
 """Where packages live. Keys are '/'-separated, relative, without '..' or empty parts.
 
-Ask for the smallest protocol you use.
+Ask for the smallest protocol you use. Every verb may raise `StoreUnavailable`, after which a write may or may
+not have happened, and `StoreRefused`, which trying again does not mend.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Protocol
 
 
@@ -32,6 +34,26 @@ class PutObject(Protocol):
         ...
 
 
+class CreateObject(Protocol):
+    def create(self, key: str, data: bytes) -> bool:
+        """Writes the object if there is none under ``key``; False, and nothing changed, if there is.
+        Of callers at the same time exactly one gets True."""
+        ...
+
+
+class PutFile(Protocol):
+    def put_file(self, key: str, path: Path) -> None:
+        """`put` of a local file of any size."""
+        ...
+
+
+class GetFile(Protocol):
+    def get_file(self, key: str, path: Path) -> None:
+        """The whole object as the local file ``path``, which appears whole or not at all, replacing what was
+        there; its folder is made. Raises `NotFound`."""
+        ...
+
+
 class ListObjects(Protocol):
     def list(self, prefix: str = "") -> Iterator[tuple[str, int]]:
         """(key, size) of every object whose key starts with ``prefix``, by key."""
@@ -49,4 +71,8 @@ class ReadStore(GetObject, GetRange, HeadObject, ListObjects, Protocol):
 
 
 class ObjectStore(ReadStore, PutObject, DeleteObject, Protocol):
+    """What writing a package takes."""
+
+
+class FileStore(ObjectStore, CreateObject, PutFile, GetFile, Protocol):
     """Everything a backend offers. `tests/contract` holds each backend to it."""

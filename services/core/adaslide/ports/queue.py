@@ -12,6 +12,12 @@ class Task(StrEnum):
     SHARD = "adaslide.compress_shard"
     FINALIZE = "adaslide.finalize_job"
     SETTLE = "adaslide.settle_job"
+    CANARY = "adaslide.canary"
+
+    @property
+    def doorbell(self) -> bool:
+        """It names no work: whoever hears it asks the database. One lost is rung again."""
+        return self in (Task.SHARD, Task.CANARY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,4 +34,8 @@ class TaskQueue(Protocol):
 
     def send(self, message: Message) -> None:
         """Raises `BrokerUnavailable`."""
+        ...
+
+    def waiting(self) -> int:
+        """Messages that no worker has taken yet. Raises `BrokerUnavailable`."""
         ...

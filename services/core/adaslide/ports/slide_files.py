@@ -23,6 +23,10 @@ class SlideFiles(Protocol):
         """Removes an upload that became no slide."""
         ...
 
+    def remove(self, slide_id: str, name: str) -> None:
+        """Removes the file that `keep` kept; one that is not there is no error."""
+        ...
+
     def local(self, slide: SlideRecord) -> AbstractContextManager[Path]:
         """The slide's file (or the folder of a DICOM one) on this machine for as long as the context lasts.
 
@@ -33,4 +37,16 @@ class SlideFiles(Protocol):
 
     def sweep_uploads(self) -> None:
         """Removes uploads cut short. Only while nobody uploads to this machine's folder."""
+        ...
+
+
+class SourceFiles(Protocol):
+    """Slides that stay where somebody else keeps them, and may be read there by URI."""
+
+    def checked(self, uri: str) -> str:
+        """``uri`` when it may be read, whether or not something is there. Raises `InputError`."""
+        ...
+
+    def get_file(self, uri: str, path: Path) -> None:
+        """The slide as a local file at ``path``. Raises as `checked` and `GetFile` do."""
         ...

@@ -8,7 +8,6 @@ from adaslide.adapters.inference.onnx import verified
 from adaslide.adapters.inference.weights import (
     FOLDER_VARIABLE,
     installed,
-    read_manifest,
     weights_named,
     weights_of,
 )
@@ -79,12 +78,15 @@ def test_unknown_weights_are_missing():
 
 def test_a_folder_without_a_manifest(tmp_path, monkeypatch):
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
-    with pytest.raises(WeightsMissing):
+    with pytest.raises(WeightsMissing, match=FOLDER_VARIABLE) as caught:
         installed()
+    assert str(tmp_path) not in caught.value.message
 
 
 @pytest.mark.parametrize("text", ["[a", '[a]\nkind = "restorer"', "a = 1", manifest("a", b"x") + "x y"])
-def test_a_manifest_that_cannot_be_used(tmp_path, text):
+def test_a_manifest_that_cannot_be_used_is_named_by_its_setting(tmp_path, monkeypatch, text):
     (tmp_path / "manifest.toml").write_text(text)
-    with pytest.raises(ModelError):
-        read_manifest(tmp_path)
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
+    with pytest.raises(ModelError, match=FOLDER_VARIABLE) as caught:
+        installed()
+    assert str(tmp_path) not in caught.value.message

@@ -3,14 +3,15 @@
 import hashlib
 import json
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from adaslide.adapters.db.tables import Base, IdempotencyKeyRow, PackageRow, SlideRow
+from adaslide.adapters.db.records import package_record, slide_record
+from adaslide.adapters.db.tables import Base, IdempotencyKeyRow, PackageRow, SlideRow, utc_now
+from adaslide.domain.access import DEFAULT_TENANT
 from adaslide.domain.errors import Conflict, NotFound
 from adaslide.ports.jobs import CompressRequest, PackageRecord, SlideRecord
 
@@ -29,10 +30,6 @@ def insert(session: Session, row: Base, taken: str) -> None:
         raise Conflict(taken) from error
 
 
-def _slide(row: SlideRow) -> SlideRecord:
-    return SlideRecord(row.id, row.alias, row.source, row.staged, row.facts, row.sha256, row.created_at)
-
-
 class SqlSlides:
     """`SlideRepository`."""
 
@@ -48,6 +45,8 @@ class SqlSlides:
             facts=slide.facts,
             sha256=slide.sha256,
             created_at=slide.created_at,
+            tenant=slide.tenant,
+            hold=slide.hold,
         )
         insert(self._session, row, "a slide of that name is already registered")
 
@@ -55,26 +54,27 @@ class SqlSlides:
         row = self._session.get(SlideRow, slide_id)
         if row is None:
             raise NotFound("no such slide")
-        return _slide(row)
+        return slide_record(row)
 
-    def find(self, key: str) -> SlideRecord:
-        query = sa.select(SlideRow).where(sa.or_(SlideRow.id == key, SlideRow.alias == key))
-        row = self._session.scalars(query).first()
+    def find(self, key: str, tenant: str = DEFAULT_TENANT) -> SlideRecord:
+        named = sa.or_(SlideRow.id == key, SlideRow.alias == key)
+        row = self._session.scalars(sa.select(SlideRow).where(SlideRow.tenant == tenant, named)).first()
         if row is None:
             raise NotFound("no such slide")
-        return _slide(row)
+        return slide_record(row)
 
-    def page(self, limit: int, before: str | None = None) -> list[SlideRecord]:
-        query = sa.select(SlideRow).order_by(SlideRow.id.desc()).limit(limit)
+    def page(
+        self, limit: int, before: str | None = None, tenant: str = DEFAULT_TENANT, sha256: str | None = None
+    ) -> list[SlideRecord]:
+        query = sa.select(SlideRow).where(SlideRow.tenant == tenant).order_by(SlideRow.id.desc()).limit(limit)
         if before is not None:
             query = query.where(SlideRow.id < before)
-        return [_slide(row) for row in self._session.scalars(query)]
+        if sha256 is not None:
+            query = query.where(SlideRow.sha256 == sha256)
+        return [slide_record(row) for row in self._session.scalars(query)]
 
-
-def _package(row: PackageRow) -> PackageRecord:
-    return PackageRecord(
-        row.id, row.slide_id, row.job_id, CompressRequest(**row.request), row.totals, row.created_at
-    )
+    def set_hold(self, slide_id: str, hold: dict[str, Any] | None) -> None:
+        self._session.execute(sa.update(SlideRow).where(SlideRow.id == slide_id).values(hold=hold))
 
 
 class SqlPackages:
@@ -93,6 +93,8 @@ class SqlPackages:
                 request_digest=request_digest(package.request),
                 totals=package.totals,
                 created_at=package.created_at,
+                location=package.location,
+                hold=package.hold,
             )
         )
         self._session.flush()
@@ -101,22 +103,37 @@ class SqlPackages:
         row = self._session.get(PackageRow, package_id)
         if row is None:
             raise NotFound("no such package")
-        return _package(row)
+        return package_record(row)
 
     def _newest_first(self, *where: sa.ColumnElement[bool]) -> list[PackageRecord]:
         query = (
             sa.select(PackageRow).where(*where).order_by(PackageRow.created_at.desc(), PackageRow.id.desc())
         )
-        return [_package(row) for row in self._session.scalars(query)]
+        return [package_record(row) for row in self._session.scalars(query)]
 
     def of_slide(self, slide_id: str) -> list[PackageRecord]:
         return self._newest_first(PackageRow.slide_id == slide_id)
 
-    def matching(self, slide_id: str, request: CompressRequest) -> PackageRecord | None:
-        found = self._newest_first(
-            PackageRow.slide_id == slide_id, PackageRow.request_digest == request_digest(request)
+    def location_of(self, job_id: str) -> str | None:
+        return self._session.scalar(sa.select(PackageRow.location).where(PackageRow.job_id == job_id))
+
+    def matching(self, slide: SlideRecord, request: CompressRequest) -> PackageRecord | None:
+        query = (
+            sa.select(PackageRow)
+            .join(SlideRow, SlideRow.id == PackageRow.slide_id)
+            .where(
+                SlideRow.tenant == slide.tenant,
+                SlideRow.sha256 == slide.sha256,
+                PackageRow.request_digest == request_digest(request),
+            )
+            .order_by((PackageRow.slide_id == slide.id).desc(), PackageRow.created_at.desc())
+            .limit(1)
         )
-        return found[0] if found else None
+        row = self._session.scalars(query).first()
+        return None if row is None else package_record(row)
+
+    def set_hold(self, package_id: str, hold: dict[str, Any] | None) -> None:
+        self._session.execute(sa.update(PackageRow).where(PackageRow.id == package_id).values(hold=hold))
 
 
 class SqlIdempotencyKeys:
@@ -130,7 +147,5 @@ class SqlIdempotencyKeys:
         return None if row is None else (row.fingerprint, row.job_id)
 
     def add(self, key: str, fingerprint: str, job_id: str) -> None:
-        row: Any = IdempotencyKeyRow(
-            key=key, fingerprint=fingerprint, job_id=job_id, created_at=datetime.now(UTC)
-        )
+        row: Any = IdempotencyKeyRow(key=key, fingerprint=fingerprint, job_id=job_id, created_at=utc_now())
         insert(self._session, row, "that Idempotency-Key is already used")

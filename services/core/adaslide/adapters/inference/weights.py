@@ -47,8 +47,8 @@ class Weights:
 def installed() -> dict[str, Weights]:
     """Every installed weight by name."""
     found: dict[str, Weights] = {}
-    for folder in reversed(_folders()):
-        found |= read_manifest(folder)
+    for origin, folder in reversed(_folders()):
+        found |= read_manifest(folder, origin)
     return found
 
 
@@ -62,7 +62,7 @@ def weights_named(name: str) -> Weights:
 
 def released() -> list[Weights]:
     """Every installed weight, those hidden by another of the same name too: packages may name them."""
-    return [weights for folder in _folders() for weights in read_manifest(folder).values()]
+    return [weights for origin, folder in _folders() for weights in read_manifest(folder, origin).values()]
 
 
 def pinned(weights: Weights) -> str:
@@ -86,8 +86,11 @@ def weights_of(digest: bytes) -> Weights:
     raise WeightsMissing(f"no weights with sha256 {digest.hex()[:12]} are installed")
 
 
-def read_manifest(folder: Path) -> dict[str, Weights]:
-    """The weights of one folder. Raises `WeightsMissing` without, `ModelError` for a bad manifest."""
+def read_manifest(folder: Path, origin: str) -> dict[str, Weights]:
+    """The weights of one folder. Raises `WeightsMissing` without, `ModelError` for a bad manifest.
+
+    ``origin`` says in the message where the folder was named: its path may not be told.
+    """
     path = folder / MANIFEST
     try:
         tables = tomllib.loads(path.read_text())
@@ -96,15 +99,15 @@ def read_manifest(folder: Path) -> dict[str, Weights]:
             for name, table in tables.items()
         }
     except OSError as error:
-        raise WeightsMissing(f"the folder of weights has no {MANIFEST}") from error
+        raise WeightsMissing(f"{origin}: the folder of weights has no {MANIFEST}") from error
     except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{MANIFEST} of the weights cannot be used: {error}") from error
+        raise ModelError(f"{origin}: {MANIFEST} of the weights cannot be used: {error}") from error
 
 
-def _folders() -> list[Path]:
-    """Where manifests are, the one that wins first."""
+def _folders() -> list[tuple[str, Path]]:
+    """(what names it, where it is) of every folder with a manifest, the one that wins first."""
     own = os.environ.get(FOLDER_VARIABLE)
-    folders = [Path(own)] if own else []
+    folders = [(FOLDER_VARIABLE, Path(own))] if own else []
     if find_spec(PACKAGE) is not None:
-        folders.append(Path(str(resources.files(PACKAGE))))
+        folders.append((PACKAGE, Path(str(resources.files(PACKAGE)))))
     return folders

@@ -1,16 +1,20 @@
 """Objects as files under one folder: the embedded mode's store, and what `adaslide compress` writes."""
 
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from stat import S_ISREG
+from typing import BinaryIO
 from uuid import uuid4
 
+from adaslide.adapters.objects.local_file import local_file_errors, written_whole
 from adaslide.domain.errors import ChecksumMismatch, Conflict, InputError, NotFound, StoreUnavailable
 from adaslide.ports.keys import TEMPORARY_PREFIX, checked_key
 
 _PUT_ATTEMPTS = 5
+_COPY_BYTES = 1 << 20
 
 
 class FilesystemStore:
@@ -59,17 +63,32 @@ class FilesystemStore:
                 yield key, size
 
     def put(self, key: str, data: bytes) -> None:
+        self._put(self._path(key), lambda file: _write(file, data))
+
+    def create(self, key: str, data: bytes) -> bool:
         path = self._path(key)
-        temporary = path.parent / f"{TEMPORARY_PREFIX}{uuid4().hex}"
-        with _typed(writing=True):
+        with _typed(writing=True), self._temporary(path, lambda file: _write(file, data)) as temporary:
             try:
-                self._write(temporary, data)
-                temporary.replace(path)
-                _sync_folder(path.parent)
-            except BaseException:
-                with suppress(OSError):
-                    temporary.unlink()
-                raise
+                # Unlike a rename, a link fails where something is.
+                os.link(temporary, path)
+            except FileExistsError:
+                if path.is_dir():
+                    raise
+                return False
+            _sync_folder(path.parent)
+            return True
+
+    def put_file(self, key: str, path: Path) -> None:
+        with local_file_errors():
+            source = path.open("rb")
+        with source:
+            self._put(self._path(key), lambda file: shutil.copyfileobj(source, file, _COPY_BYTES))
+
+    def get_file(self, key: str, path: Path) -> None:
+        with _typed():
+            source = self._path(key).open("rb")
+        with source, written_whole(path) as temporary, temporary.open("xb") as file:
+            shutil.copyfileobj(source, file, _COPY_BYTES)
 
     def delete(self, key: str) -> None:
         path = self._path(key)
@@ -91,21 +110,39 @@ class FilesystemStore:
             raise InputError("not the key of an object")
         return path
 
-    def _write(self, temporary: Path, data: bytes) -> None:
-        for attempt in range(_PUT_ATTEMPTS):
-            try:
-                temporary.parent.mkdir(parents=True, exist_ok=True)
-                file = temporary.open("xb")
-            except FileNotFoundError:
-                # A delete beside us removed the folder, empty as it was, between the two lines.
-                if attempt == _PUT_ATTEMPTS - 1:
-                    raise
-            else:
-                with file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-                return
+    def _put(self, path: Path, write: Callable[[BinaryIO], None]) -> None:
+        with _typed(writing=True), self._temporary(path, write) as temporary:
+            temporary.replace(path)
+            _sync_folder(path.parent)
+
+    @contextmanager
+    def _temporary(self, path: Path, write: Callable[[BinaryIO], None]) -> Iterator[Path]:
+        """A synced file beside ``path``, gone afterwards."""
+        temporary = path.parent / f"{TEMPORARY_PREFIX}{uuid4().hex}"
+        try:
+            with _opened(temporary) as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            yield temporary
+        finally:
+            with suppress(OSError):
+                temporary.unlink()
+
+
+def _write(file: BinaryIO, data: bytes) -> None:
+    file.write(data)
+
+
+def _opened(temporary: Path) -> BinaryIO:
+    """The new file, open for writing, in its folder, made if need be."""
+    for _ in range(_PUT_ATTEMPTS - 1):
+        temporary.parent.mkdir(parents=True, exist_ok=True)
+        # A delete beside us may remove the folder, empty as it is, between the two lines.
+        with suppress(FileNotFoundError):
+            return temporary.open("xb")
+    temporary.parent.mkdir(parents=True, exist_ok=True)
+    return temporary.open("xb")
 
 
 def _walk(folder: Path, prefix: str) -> Iterator[tuple[str, int]]:

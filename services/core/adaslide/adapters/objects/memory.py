@@ -1,8 +1,10 @@
 """Objects in a dictionary: for tests, and for what is assembled before it is written."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from threading import Lock
 
+from adaslide.adapters.objects.local_file import local_file_errors, written_whole
 from adaslide.domain.errors import ChecksumMismatch, InputError, NotFound
 from adaslide.ports.keys import checked_key
 
@@ -42,6 +44,23 @@ class MemoryStore:
     def put(self, key: str, data: bytes) -> None:
         with self._lock:
             self._objects[checked_key(key)] = bytes(data)
+
+    def create(self, key: str, data: bytes) -> bool:
+        with self._lock:
+            if checked_key(key) in self._objects:
+                return False
+            self._objects[key] = bytes(data)
+            return True
+
+    def put_file(self, key: str, path: Path) -> None:
+        with local_file_errors():
+            data = path.read_bytes()
+        self.put(key, data)
+
+    def get_file(self, key: str, path: Path) -> None:
+        data = self.get(key)
+        with written_whole(path) as temporary:
+            temporary.write_bytes(data)
 
     def delete(self, key: str) -> None:
         with self._lock:

@@ -2,16 +2,17 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from adaslide.observability.metrics import Metrics
 from adaslide.observability.tracing import span
-from adaslide.ports.objects import ObjectStore
+from adaslide.ports.objects import FileStore
 
 
 class ObservedStore:
-    """`ObjectStore` that tells ``metrics`` about every call of ``store``."""
+    """`FileStore` that tells ``metrics`` about every call of ``store``."""
 
-    def __init__(self, store: ObjectStore, metrics: Metrics) -> None:
+    def __init__(self, store: FileStore, metrics: Metrics) -> None:
         self._store = store
         self._metrics = metrics
 
@@ -23,6 +24,10 @@ class ObservedStore:
         with self._call("get_range"):
             return self._store.get_range(key, start, length)
 
+    def get_file(self, key: str, path: Path) -> None:
+        with self._call("get_file"):
+            self._store.get_file(key, path)
+
     def size(self, key: str) -> int | None:
         with self._call("size"):
             return self._store.size(key)
@@ -30,6 +35,14 @@ class ObservedStore:
     def put(self, key: str, data: bytes) -> None:
         with self._call("put"):
             self._store.put(key, data)
+
+    def put_file(self, key: str, path: Path) -> None:
+        with self._call("put_file"):
+            self._store.put_file(key, path)
+
+    def create(self, key: str, data: bytes) -> bool:
+        with self._call("create"):
+            return self._store.create(key, data)
 
     def list(self, prefix: str = "") -> Iterator[tuple[str, int]]:
         """Measured until the first answer: how fast the rest is taken is the caller's affair."""

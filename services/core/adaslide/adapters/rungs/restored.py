@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from adaslide.adapters.restorers.bicubic import BicubicRestorer
+from adaslide.adapters.restorers.installed import BICUBIC, PLAIN
 from adaslide.adapters.rungs.image_codec import decode_coded, encode_image, image_of, packed
 from adaslide.domain.errors import PackageError, WeightsMissing
 from adaslide.domain.pixels import Pixels, shrink
@@ -14,9 +15,6 @@ from adaslide.domain.rung import RestorerKind, Rung, RungSpec
 from adaslide.package.envelope import Envelope, ImageParams
 from adaslide.ports.restorer import Restorer
 from adaslide.ports.rungs import PatchSource
-
-BICUBIC = b""
-"""The key of the restorer without weights."""
 
 
 def shrink_bilinear(pixels: Pixels, factor: int) -> Pixels:
@@ -55,9 +53,7 @@ class RestoredRung:
     that compete with bicubic when a patch is encoded.
     """
 
-    restorers: Mapping[tuple[int, bytes], Restorer] = field(
-        default_factory=lambda: {(scale, BICUBIC): BicubicRestorer(scale) for scale in (2, 4)}
-    )
+    restorers: Mapping[tuple[int, bytes], Restorer] = field(default_factory=lambda: PLAIN)
     tried: tuple[bytes, ...] = ()
 
     def encode(self, source: PatchSource, spec: RungSpec) -> bytes:

@@ -15,7 +15,7 @@ from adaslide.domain.rung import Rung
 from adaslide.package.reader import PackageReader
 from adaslide.pipeline.inspect import inspect
 from adaslide.pipeline.made_with import MadeWith, restored_by
-from adaslide.pipeline.maps import legend, render_map
+from adaslide.pipeline.maps import AGENT_NOTE, legend, render_map
 from adaslide.pipeline.report.evidence import (
     THIS_PACKAGE,
     Baseline,
@@ -48,7 +48,7 @@ SHORT_NAMES = {
 }
 LAYERS = {
     "rung": ("Decision", "how each patch is kept"),
-    "p_compress": ("Agent", "how likely it held that a patch can be made small"),
+    "p_compress": ("Agent", f"how likely a patch can be made small: {AGENT_NOTE}"),
     "dice": ("Fidelity", METRIC_NAMES["dice"]),
     "ssim": ("Structure", METRIC_NAMES["ssim"]),
 }

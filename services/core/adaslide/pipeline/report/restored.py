@@ -1,13 +1,15 @@
 """Patches that a restorer made, close enough to see what it made: a window of each, pixel by pixel."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
 
 from adaslide.domain.geometry import PatchIndex, Region
 from adaslide.domain.pixels import Pixels
+from adaslide.domain.rung import Rung
 from adaslide.package.reader import PackageReader
 from adaslide.pipeline.made_with import BICUBIC
 from adaslide.pipeline.report.pictures import jpeg_uri
@@ -15,6 +17,9 @@ from adaslide.pipeline.restore import Restoration
 from adaslide.ports.slides import SlideReader
 
 SHOWN = 8
+"""Patches, but one for every restorer and rung where these are more."""
+TRIED = 32
+"""Patches of a restorer and rung that are looked at: where those with most to see are glass, all are."""
 WINDOW = 256
 """Side of the window that is shown of a patch, px."""
 STRIDE = 32
@@ -33,6 +38,7 @@ class RestoredCard:
     width: int
     height: int
     restorer: str
+    rung: str
     bytes: int
     fidelity: dict[str, float]
     before: str
@@ -45,37 +51,72 @@ def restored_patches(
     source: SlideReader,
     restorers: Mapping[PatchIndex, str],
 ) -> list[RestoredCard]:
-    """At most `SHOWN` of the patches in ``restorers``, in reading order, those restored by nets first;
-    fewer where most are glass."""
-    cards = (
-        _card(package, restoration, source, index, restorers[index])
-        for index in chosen_patches(package, restorers)
-    )
-    return [card for card in cards if card]
+    """Of the patches in ``restorers`` about `SHOWN`, those restored by nets first.
 
-
-def chosen_patches(package: PackageReader, restorers: Mapping[PatchIndex, str]) -> list[PatchIndex]:
-    """Those restored by nets, then, where they are fewer than `SHOWN`, others; spread over the slide."""
-    nets = [index for index, name in restorers.items() if name != BICUBIC]
-    others = [index for index, name in restorers.items() if name == BICUBIC]
-    chosen = _spread(package, nets, SHOWN)
-    return chosen + _spread(package, others, SHOWN - len(chosen))
-
-
-def _spread(package: PackageReader, indices: list[PatchIndex], count: int) -> list[PatchIndex]:
-    """Of ``count`` runs of ``indices``, reading order, each run's patch with the most texture.
-
-    The source's JPEG tiles are all of one quality: the more bytes, the more there is to see. Without
-    them the payloads tell.
+    The restorers of each rung take turns, so that everyone is shown whose patches are not all glass.
     """
-    if not indices or not count:
-        return []
+    groups = by_restorer(package, restorers)
+    queues = [_cards(package, restoration, source, name, indices) for (name, _), indices in groups.items()]
+    cards = islice(_in_turns(queues), max(SHOWN, len(groups)))
+    return sorted(
+        cards, key=lambda card: (card.restorer == BICUBIC, card.restorer, card.rung, card.row, card.col)
+    )
+
+
+def by_restorer(
+    package: PackageReader, restorers: Mapping[PatchIndex, str]
+) -> dict[tuple[str, Rung], list[PatchIndex]]:
+    """The patches of every restorer and rung, nets before bicubic, in reading order."""
+    rungs = package.maps.decision["rung"]
+    groups: dict[tuple[str, Rung], list[PatchIndex]] = {}
+    for index in sorted(restorers, key=lambda index: (index.row, index.col)):
+        groups.setdefault((restorers[index], Rung(int(rungs[index.row, index.col]))), []).append(index)
+    return dict(sorted(groups.items(), key=lambda group: (group[0][0] == BICUBIC, group[0])))
+
+
+def spread(package: PackageReader, indices: list[PatchIndex]) -> list[PatchIndex]:
+    """All of ``indices``, reading order, so that the first few lie all over the slide and are not glass.
+
+    First, of each of `SHOWN` runs, the patch with the most texture: a run, one far from it, one between
+    them, and so on. Then the others, the most texture first. The source's JPEG tiles are all of one
+    quality: the more bytes, the more there is to see. Without them the payloads tell.
+    """
     decision = package.maps.decision
-    known = bool(decision["source_bytes"].any())
-    weight = decision["source_bytes"] if known else decision["bytes"]
-    ordered = sorted(indices, key=lambda index: (index.row, index.col))
-    runs = np.array_split(np.arange(len(ordered)), min(count, len(ordered)))
-    return [max((ordered[i] for i in run), key=lambda index: weight[index.row, index.col]) for run in runs]
+    weight = decision["source_bytes" if decision["source_bytes"].any() else "bytes"]
+
+    def texture(index: PatchIndex) -> int:
+        return int(weight[index.row, index.col])
+
+    runs = np.array_split(np.arange(len(indices)), min(SHOWN, len(indices)))
+    best = [max((indices[i] for i in run), key=texture) for run in runs]
+    first = [best[i] for i in sorted(range(len(best)), key=lambda i: f"{i:03b}"[::-1])]
+    return first + sorted(
+        set(indices) - set(first), key=lambda index: (-texture(index), index.row, index.col)
+    )
+
+
+def _cards(
+    package: PackageReader,
+    restoration: Restoration,
+    source: SlideReader,
+    restorer: str,
+    indices: list[PatchIndex],
+) -> Iterator[RestoredCard]:
+    """Those of ``indices`` that are not glass, in the order of `spread`."""
+    for index in spread(package, indices)[:TRIED]:
+        if card := _card(package, restoration, source, index, restorer):
+            yield card
+
+
+def _in_turns(queues: list[Iterator[RestoredCard]]) -> Iterator[RestoredCard]:
+    """One of each queue, then the next of each, until all are empty."""
+    while queues:
+        left = []
+        for queue in queues:
+            if card := next(queue, None):
+                left.append(queue)
+                yield card
+        queues = left
 
 
 def _card(
@@ -96,6 +137,7 @@ def _card(
         window.width,
         window.height,
         restorer,
+        Rung(int(package.maps.decision["rung"][index.row, index.col])).label,
         int(package.maps.decision["bytes"][index.row, index.col]),
         package.maps.fidelity(index).as_dict(),
         jpeg_uri(np.ascontiguousarray(shown)),
