@@ -165,6 +165,7 @@ def test_the_server_gives_metrics_and_health():
         works[0] = False
         status, text = fetch(port, "/readyz")
         assert (status, json.loads(text)["checks"]) == (503, {"part": "failed"})
+        assert fetch(port, "/readyz?exclude=other&exclude=part")[0] == 200
         assert fetch(port, "/else")[0] == 404
         with (
             pytest.raises(Unavailable, match="is taken"),

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from urllib.parse import parse_qs, urlsplit
 
 from adaslide.domain.errors import Unavailable
 from adaslide.observability.metrics import CONTENT_TYPE, Metrics
@@ -18,7 +19,8 @@ IDLE_S = 10
 def metrics_server(
     port: int, host: str, metrics: Metrics, readiness: Readiness | None = None
 ) -> Iterator[int]:
-    """Serves ``/metrics``, ``/healthz`` and, with ``readiness``, ``/readyz`` in threads until left.
+    """Serves ``/metrics``, ``/healthz`` and, with ``readiness``, ``/readyz?exclude=`` in threads until
+    left.
 
     Gives the port, which the system chooses for 0. Raises `Unavailable` when it is taken.
     """
@@ -27,13 +29,14 @@ def metrics_server(
         timeout = IDLE_S
 
         def do_GET(self) -> None:
-            path = self.path.partition("?")[0]
+            asked = urlsplit(self.path)
+            path = asked.path
             if path == "/metrics":
                 self._answer(200, CONTENT_TYPE, metrics.text())
             elif path == "/healthz":
                 self._answer(200, JSON_TYPE, b'{"status": "ok"}')
             elif path == "/readyz" and readiness is not None:
-                outcomes = readiness.check()
+                outcomes = readiness.check(parse_qs(asked.query).get("exclude", ()))
                 ready = all(outcome is Outcome.OK for outcome in outcomes.values())
                 body = {"status": "ok" if ready else "unavailable", "checks": outcomes}
                 self._answer(200 if ready else 503, JSON_TYPE, json.dumps(body).encode())
