@@ -23,10 +23,10 @@ define install
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-models check format bench up docs lock
+.PHONY: help setup demo test test-models check format bench up up-embedded verify-images docs lock
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(DEV)  ## Create .venv with the locked requirements and the development tools
 
@@ -54,8 +54,15 @@ format: $(DEV)  ## Format the code and apply safe fixes
 bench: $(RUNTIME)  ## Run the benchmarks; results go to benchmarks/results
 	@set -e; for script in benchmarks/bench_*.py; do echo "$$script"; $(BIN)/python $$script; done
 
-up:  ## Build the image and start the service with Docker Compose
-	docker compose up --build
+up:  ## Build the images and start the whole service with Docker Compose (PROFILES="tls monitoring gpu" for more)
+	@$(PYTHON) deploy/make_env.py
+	docker compose $(addprefix --profile ,$(PROFILES)) up --build
+
+up-embedded:  ## Build and start the small service: one container, SQLite, a folder
+	docker compose --file deploy/compose.embedded.yml up --build
+
+verify-images:  ## Run every instruction of the Dockerfile with buildah on a stand-in base (root, Debian)
+	deploy/verify_images.sh
 
 docs: $(DEV)  ## Build the documentation into site/, strictly
 	$(BIN)/mkdocs build --strict

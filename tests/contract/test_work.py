@@ -11,8 +11,10 @@ import sqlalchemy as sa
 from adaslide.adapters.db.ids import new_id
 from adaslide.domain.geometry import ShardIndex
 from adaslide.domain.job import JobState, Urgency
+from adaslide.ports.gauges import ShardState, WorkGauges
 from adaslide.ports.jobs import CompressRequest
 from adaslide.ports.queue import Message, Task
+from adaslide.ports.work import CANARY
 from contract.records import job_record, opened, slide_record
 
 LEASE_S = 60.0
@@ -113,11 +115,11 @@ class WorkContract:
         lease = self.claim(database)
         with database.write() as unit:
             assert unit.work.release_shard(lease, delay=60)
-            assert unit.work.waiting().shards == 0
+            assert unit.work.waiting() == 0
         assert self.claim(database) is None
         self.expire(database)
         with database.write() as unit:
-            assert unit.work.waiting().shards == 1
+            assert unit.work.waiting() == 1
         again = self.claim(database)
         assert again.attempt == 2
         with database.write() as unit:
@@ -134,7 +136,7 @@ class WorkContract:
         with database.write() as unit:
             assert not unit.work.beat_shard(lease, 3, LEASE_S)
             assert unit.work.finish_shard(lease, 1.0, 1) is None
-            assert unit.work.waiting().shards == 0
+            assert unit.work.waiting() == 0
 
     def test_the_most_urgent_goes_first(self, database, running):
         bulk, stat = running(2, urgency=Urgency.BULK), running(1, urgency=Urgency.STAT)
@@ -240,12 +242,31 @@ class WorkContract:
         with database.read() as unit:
             assert 0 <= unit.work.pulse_age("canary") < 30
 
-    def test_waiting_work_has_an_age(self, database, running):
-        running(3)
+    def test_gauges_tell_what_waits_and_what_is_under_way(self, database, running):
         with database.read() as unit:
-            waiting = unit.work.waiting()
-        assert waiting.shards == 3
-        assert 0 <= waiting.oldest_s < 60
+            assert unit.work.gauges() == WorkGauges()
+        running(4)
+        lease = self.claim(database)
+        self.claim(database)
+        with database.write() as unit:
+            unit.work.release_shard(lease, delay=60)
+            unit.work.pulse(CANARY)
+            gauges = unit.work.gauges()
+        assert gauges.shards == {ShardState.CLAIMABLE: 2, ShardState.DELAYED: 1, ShardState.LEASED: 1}
+        assert gauges.jobs == {JobState.RUNNING: 1}
+        assert 0 <= gauges.oldest_claimable_s < 60
+        assert 0 <= gauges.canary_age_s < 60
+
+    def test_whose_lease_ran_out_is_told(self, database, running):
+        running(1)
+        with database.write() as unit:
+            assert not unit.work.claim_shard("me", 0.0).taken_over
+        with database.write() as unit:
+            second = unit.work.claim_shard("other", LEASE_S)
+            assert second.taken_over
+            unit.work.release_shard(second.lease)
+        with database.write() as unit:
+            assert not unit.work.claim_shard("third", LEASE_S).taken_over
 
     def test_a_shard_takes_few_statements(self, database, running):
         running(2)

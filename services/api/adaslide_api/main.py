@@ -15,15 +15,21 @@ from fastapi.staticfiles import StaticFiles
 
 from adaslide.backend import build_backend, owned
 from adaslide.domain.errors import Unavailable
+from adaslide.observability.process import observed_process
+from adaslide.observability.readiness import Probe, Readiness, canary_probe
 from adaslide.settings import Serving, Settings
 from adaslide_api import errors
 from adaslide_api.auditor import Auditor
 from adaslide_api.guard import Guard
-from adaslide_api.routes import audit, health, jobs, package, pages, regions, slides, tiles, tokens
+from adaslide_api.routes import audit, health, jobs, metrics, package, pages, regions, slides, tiles, tokens
+from adaslide_api.telemetry import TelemetryMiddleware
 from adaslide_api.wiring import build_services
 from adaslide_worker.main import Worker
+from adaslide_worker.wiring import build_probes
 
 GRACE_S = 3
+CANARY_LIMIT_S = 60.0
+"""A worker that works consumes one every ten seconds."""
 logger = logging.getLogger("adaslide_api")
 
 
@@ -61,14 +67,28 @@ def create_app(settings: Settings, *, worker: bool = True) -> FastAPI:
     )
     app.state.services = build_services(backend)
     app.state.worker = None
+    app.state.metrics = backend.metrics
+    backend.metrics.watch(backend.gauges)
+    probes = build_probes(backend)
+    if not settings.broker.embedded:
+        probes.append(canary_probe(backend.canary_age, CANARY_LIMIT_S))
+    elif worker:
+        probes.append(Probe("workers", lambda: _check_embedded(app)))
+    app.state.readiness = Readiness(probes)
     # Tiles come first: their paths would else be taken for a slide's name.
-    for routes in (tiles, tokens, slides, regions, package, jobs, audit, health, pages):
+    for routes in (tiles, tokens, slides, regions, package, jobs, audit, health, metrics, pages):
         app.include_router(routes.router)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     errors.install(app)
     app.add_middleware(Guard, settings=settings)
     app.add_middleware(Auditor, database=backend.database)
+    app.add_middleware(TelemetryMiddleware, metrics=app.state.metrics)
     return app
+
+
+def _check_embedded(app: FastAPI) -> None:
+    if app.state.worker is None or not app.state.worker.alive:
+        raise Unavailable("the worker has stopped")
 
 
 def serve(settings: Settings) -> None:
@@ -81,8 +101,6 @@ def serve(settings: Settings) -> None:
 
 
 def _run(settings: Settings, listener: socket.socket) -> None:
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("adaslide_worker").setLevel(logging.INFO)
     if not (settings.serving.loopback or settings.auth.required):
         logger.warning("nobody has to say who they are: publish the port on this machine's loopback only")
     app = create_app(settings)
@@ -90,7 +108,7 @@ def _run(settings: Settings, listener: socket.socket) -> None:
         app,
         host=settings.serving.host,
         port=settings.serving.port,
-        log_level="warning",
+        log_config=None,
         access_log=False,  # it would log paths, which may hold a caller's own name for a slide
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,
@@ -99,7 +117,8 @@ def _run(settings: Settings, listener: socket.socket) -> None:
     # Uvicorn raises the signal again once it has stopped in good order: that must not look like a crash.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: None)
-    server.run(sockets=[listener])
+    with observed_process(settings, "adaslide-api", app.state.metrics, app.state.readiness):
+        server.run(sockets=[listener])
     if not server.started:
         raise Unavailable("the service did not start; its log says why")
 

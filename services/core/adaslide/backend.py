@@ -1,6 +1,7 @@
 """What a service's API and its workers share, chosen by the settings."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,7 @@ from adaslide.adapters.data_folder import DataFolder
 from adaslide.adapters.db.migrate import check_current, upgrade
 from adaslide.adapters.db.session import SqlDatabase, create_engine
 from adaslide.adapters.objects.filesystem import FilesystemStore
+from adaslide.adapters.objects.observed import ObservedStore
 from adaslide.adapters.objects.s3 import s3_store
 from adaslide.adapters.objects.s3_client import s3_client
 from adaslide.adapters.queue.celery_queue import CeleryQueue, create_celery
@@ -15,8 +17,11 @@ from adaslide.adapters.slide_files.bucket import BucketSlideFiles
 from adaslide.adapters.slide_files.folder import FolderSlideFiles
 from adaslide.adapters.slide_files.sources import SourceBuckets
 from adaslide.adapters.workspace import Workspace
+from adaslide.observability.metrics import Metrics
+from adaslide.ports.gauges import JobGauges, WorkGauges
 from adaslide.ports.jobs import Database
 from adaslide.ports.queue import TaskQueue
+from adaslide.ports.work import CANARY
 from adaslide.settings import Settings
 
 
@@ -29,6 +34,28 @@ class Backend:
     queue: TaskQueue
     celery: Any
     workspace: Workspace
+    metrics: Metrics
+
+    @property
+    def gauges(self) -> JobGauges:
+        """What the database knows of the work that waits."""
+        return DatabaseGauges(self.database)
+
+    def canary_age(self) -> float | None:
+        """Seconds since a worker last consumed a message; None where none ever did."""
+        with self.database.read() as unit:
+            return unit.work.pulse_age(CANARY)
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseGauges:
+    """`JobGauges`."""
+
+    database: Database
+
+    def read(self) -> WorkGauges:
+        with self.database.read() as unit:
+            return unit.work.gauges()
 
 
 def build_backend(settings: Settings) -> Backend:
@@ -41,22 +68,32 @@ def build_backend(settings: Settings) -> Backend:
     (upgrade if settings.database.migrate else check_current)(engine)
     celery = create_celery(settings)
     queue = CeleryQueue(celery)
-    return Backend(settings, SqlDatabase(engine, queue), queue, celery, build_workspace(settings, folder))
+    metrics = Metrics()
+    workspace = build_workspace(settings, folder, metrics)
+    return Backend(settings, SqlDatabase(engine, queue), queue, celery, workspace, metrics)
 
 
-def build_workspace(settings: Settings, folder: DataFolder) -> Workspace:
+def build_workspace(settings: Settings, folder: DataFolder, metrics: Metrics) -> Workspace:
     """Slides, packages and scratch, in the data folder or in the store that the settings name."""
     if settings.store.url is None:
-        return Workspace(FilesystemStore(folder.root), FolderSlideFiles(folder.root))
-    store = s3_store(settings.store)
+        return Workspace(ObservedStore(FilesystemStore(folder.root), metrics), FolderSlideFiles(folder.root))
+    store = ObservedStore(s3_store(settings.store), metrics)
     sources = SourceBuckets(s3_client(settings.store), settings.store.read_buckets)
     slides = BucketSlideFiles(store, folder.root, settings.store.cache_bytes, sources.get_file)
     return Workspace(store, slides, sources)
 
 
-def owned(settings: Settings) -> AbstractContextManager[None]:
-    """Holds the data folder for this process where everything lies in it; `Conflict` when another does."""
-    return DataFolder(settings.data_dir).owned() if settings.broker.embedded else nullcontext()
+@contextmanager
+def owned(settings: Settings) -> Iterator[None]:
+    """Where everything lies in the data folder: holds it for this process, and removes what a dead one was
+    writing. Raises `Conflict` when another process holds it."""
+    if not settings.broker.embedded:
+        yield
+        return
+    folder = DataFolder(settings.data_dir)
+    with folder.owned():
+        folder.sweep_half_written()
+        yield
 
 
 def migrate(settings: Settings) -> None:

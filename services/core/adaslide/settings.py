@@ -278,6 +278,34 @@ class Policy(_Group):
     """Whether restored pixels may be shown for primary diagnosis."""
 
 
+class Telemetry(_Group):
+    """What the processes tell about themselves: logs and traces. Never patient data."""
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """Of AdaSlide's own records; other libraries speak from WARNING on."""
+    log_format: Literal["auto", "json", "text"] = "auto"
+    """``auto`` is text on a terminal and one JSON object per line elsewhere."""
+    endpoint: str | None = None
+    """Base URL of an OTLP/HTTP collector, to which traces are sent; None sends none."""
+    sample: float = Field(1.0, ge=0, le=1)
+    """Share of the requests and jobs that are traced, unless a caller's own trace has decided."""
+
+    @field_validator("endpoint")
+    @classmethod
+    def _known(cls, endpoint: str | None) -> str | None:
+        if endpoint is not None and not endpoint.startswith(("http://", "https://")):
+            raise ValueError("a collector is http://... or https://...")
+        return endpoint.rstrip("/") if endpoint else None
+
+
+class MetricsSettings(_Group):
+    """A second port for Prometheus and for probes, which knows no users: keep it inside."""
+
+    port: int | None = Field(None, ge=0, le=65535)
+    """None opens none; 0 takes any free port."""
+    host: str = "127.0.0.1"
+
+
 class Settings(BaseSettings):
     """Everything that can be set; every default works as it stands."""
 
@@ -301,6 +329,8 @@ class Settings(BaseSettings):
     database: DatabaseSettings = DatabaseSettings()
     broker: Broker = Broker()
     store: Store = Store()
+    telemetry: Telemetry = Telemetry()
+    metrics: MetricsSettings = MetricsSettings()
 
     @field_validator("allowed_roots", mode="before")
     @classmethod

@@ -13,9 +13,11 @@ from celery.worker import WorkController, state
 
 from adaslide.backend import Backend, build_backend
 from adaslide.domain.errors import InputError, Unavailable
+from adaslide.observability.process import observed_process
+from adaslide.observability.readiness import Probe, Readiness
 from adaslide.settings import Settings
 from adaslide_worker.tasks import register
-from adaslide_worker.wiring import build_compute, build_reconciler, build_runner, holder_name
+from adaslide_worker.wiring import build_compute, build_probes, build_reconciler, build_runner, holder_name
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +73,11 @@ class Worker:
         state.should_stop = None
         self._compute.close()
 
+    def check(self) -> None:
+        """Raises `Unavailable` when it does not work."""
+        if not self.alive:
+            raise Unavailable("the worker has stopped")
+
     @property
     def alive(self) -> bool:
         return self._worker.is_alive()
@@ -97,14 +104,14 @@ def run_worker(settings: Settings) -> None:
     stops by itself: whoever started the process starts another."""
     if settings.broker.embedded:
         raise InputError("a worker of its own needs a broker: set ADASLIDE_BROKER__URL=redis://...")
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("adaslide_worker").setLevel(logging.INFO)
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())
     backend = build_backend(settings)
     try:
-        with Worker(backend, alone=False) as worker:
+        worker = Worker(backend, alone=False)
+        readiness = Readiness([*build_probes(backend), Probe("workers", worker.check)])
+        with observed_process(settings, "adaslide-worker", backend.metrics, readiness), worker:
             print("AdaSlide works", flush=True)
             while not stop.wait(WATCH_S):
                 if not worker.alive:

@@ -69,7 +69,7 @@ class Reconciler:
             if unit.work.claim("reconcile", self._holder, 0.9 * every) is None:
                 return
             due = unit.work.wake(WAKE_AFTER * every)
-            shards = unit.work.waiting().shards
+            shards = unit.work.waiting()
             age = unit.work.pulse_age(SENT)
             canary = age is None or age >= CANARY_EVERY * every
             if canary:

@@ -18,6 +18,9 @@ from adaslide import wiring
 from adaslide.adapters.workspace import PLAN_KEY, Workspace
 from adaslide.domain.errors import AdaSlideError, NotFound, StoreUnavailable, Unavailable
 from adaslide.domain.job import JobState
+from adaslide.observability.logs import about
+from adaslide.observability.metrics import Metrics
+from adaslide.observability.tracing import span
 from adaslide.package.layout import shard_key
 from adaslide.pipeline.compress_shard import sidecar_key
 from adaslide.pipeline.plan import CompressionPlan
@@ -31,7 +34,6 @@ from adaslide_worker.keeper import Keeper
 logger = logging.getLogger(__name__)
 
 LONGEST_BACKOFF_S = 60.0
-CANARY = "canary"
 Step = Callable[[JobRecord, int, Keeper], None]
 """Of a job, under a lease's token, for as long as the keeper keeps it."""
 
@@ -48,12 +50,19 @@ class JobRunner:
     """The bodies of the tasks. ``holder`` is the name under which this process holds leases."""
 
     def __init__(
-        self, database: Database, workspace: Workspace, compute: Compute, rules: Compression, holder: str
+        self,
+        database: Database,
+        workspace: Workspace,
+        compute: Compute,
+        rules: Compression,
+        metrics: Metrics,
+        holder: str,
     ) -> None:
         self._database = database
         self._workspace = workspace
         self._compute = compute
         self._rules = rules
+        self._metrics = metrics
         self._holder = holder
         self.stopping = Event()
         """Set when the process stops: a shard under way is given back."""
@@ -61,7 +70,7 @@ class JobRunner:
     def canary(self) -> None:
         """Proves that messages arrive: see `Reconciler`."""
         with self._database.write() as unit:
-            unit.work.pulse(CANARY)
+            unit.work.pulse(Task.CANARY)
 
     def plan(self, job_id: str) -> None:
         """Begins a job: looks at the slide and makes its shards claimable."""
@@ -86,6 +95,16 @@ class JobRunner:
             claim = unit.work.claim_shard(self._holder, self._rules.lease_s)
         if claim is None:
             return
+        if claim.taken_over:
+            self._metrics.leases_expired(1)
+        shard = f"{claim.lease.shard.row}.{claim.lease.shard.col}"
+        with (
+            about(job=claim.job.id, shard=shard),
+            span("shard", kind="internal", **{"adaslide.job": claim.job.id}),
+        ):
+            self._work_on(claim)
+
+    def _work_on(self, claim: ShardClaim) -> None:
         try:
             self._check_attempts(claim.lease.attempt)
             self._compress(claim)
@@ -173,6 +192,7 @@ class JobRunner:
         def progress(patches: int) -> None:
             nonlocal done
             done += patches
+            self._metrics.patches(patches)
 
         with (
             Keeper(renew, self._rules.beat_s) as keeper,
@@ -223,6 +243,7 @@ class JobRunner:
             if not unit.jobs.transition(job.id, JobState.SUCCEEDED):
                 return  # cancelled meanwhile
             unit.packages.add(_package(job, totals, location))
+        self._metrics.package_finished(totals)
         self._sweep(job.id)
 
     def _check_unchanged(self, slide: SlideRecord, work: CompressionPlan) -> None:
@@ -278,6 +299,7 @@ class JobRunner:
                 unit.send(Message(Task.SETTLE, (job_id,)))
                 return False
             if passing and attempt < self._rules.attempts:
+                self._metrics.retried(again.task.value)
                 unit.jobs.log(job_id, "retry", {"attempt": attempt, "delay": delay, "problem": problem})
                 if lease is None:
                     unit.send(replace(again, delay=delay))

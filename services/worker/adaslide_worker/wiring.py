@@ -4,7 +4,9 @@ import os
 import socket
 from uuid import uuid4
 
+from adaslide import probes
 from adaslide.backend import Backend
+from adaslide.observability.readiness import Probe
 from adaslide.settings import Settings
 from adaslide_worker.compute import Compute
 from adaslide_worker.reconciler import Reconciler
@@ -26,10 +28,21 @@ def build_compute(settings: Settings) -> Compute:
 def build_runner(backend: Backend, compute: Compute, holder: str) -> JobRunner:
     """The bodies of the tasks on ``backend``."""
     rules = backend.settings.compression
-    return JobRunner(backend.database, backend.workspace, compute, rules, holder)
+    return JobRunner(backend.database, backend.workspace, compute, rules, backend.metrics, holder)
 
 
 def build_reconciler(backend: Backend, holder: str) -> Reconciler:
     """What finds lost work on ``backend``."""
     rules = backend.settings.compression
     return Reconciler(backend.database, backend.queue, backend.workspace, rules, holder)
+
+
+def build_probes(backend: Backend) -> list[Probe]:
+    """What ``/readyz`` of an API and of a worker looks at, workers aside."""
+    return [
+        probes.database_probe(backend.database),
+        probes.broker_probe(backend.celery),
+        probes.store_probe(backend.workspace.store),
+        probes.weights_probe(),
+        probes.golden_probe(),
+    ]

@@ -15,6 +15,7 @@ from adaslide.domain.geometry import Size
 from adaslide.domain.job import JobState
 from adaslide.domain.profile import PROFILES
 from adaslide.domain.slide import MppOrigin, SlideFacts, SourceLevel
+from adaslide.observability.metrics import Metrics
 from adaslide.package.layout import shard_key
 from adaslide.pipeline.compress_shard import sidecar_key
 from adaslide.pipeline.plan import CompressionPlan
@@ -82,7 +83,7 @@ class Bench:
         upgrade(engine)
         self.database = SqlDatabase(engine, self)
         rules = Compression(attempts=3, beat_s=beat_s, reconcile_s=0.01, lease_s=5)
-        self.runner = JobRunner(self.database, self.workspace, self.compute, rules, "bench")
+        self.runner = JobRunner(self.database, self.workspace, self.compute, rules, Metrics(), "bench")
         self.reconciler = Reconciler(self.database, self, self.workspace, rules, "bench")
         source = root / "a.svs"
         source.write_bytes(b"read in place")

@@ -11,7 +11,7 @@ def test_a_stopping_service_gives_the_shard_back(bench):
     bench.compute.during_shard = lambda: None
     bench.runner.stopping.clear()
     with bench.database.read() as unit:
-        assert unit.work.waiting().shards == 2
+        assert unit.work.waiting() == 2
     done = bench.run()
     assert (done.state, done.attempts) == (JobState.SUCCEEDED, 1)
     assert bench.compute.ran.count("plan") == 1

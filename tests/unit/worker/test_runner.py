@@ -10,8 +10,8 @@ from adaslide.adapters.db.ids import new_id
 from adaslide.domain.errors import Conflict, MissingMpp, QualityBelowFloor, StoreUnavailable
 from adaslide.domain.job import JobState
 from adaslide.ports.queue import Message, Task
+from adaslide.ports.work import CANARY
 from adaslide_worker.compute import Compute
-from adaslide_worker.runner import CANARY
 
 
 def test_a_job_goes_straight_through(bench):

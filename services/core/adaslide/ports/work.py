@@ -10,10 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from adaslide.domain.geometry import ShardIndex
+from adaslide.ports.gauges import WorkGauges
 from adaslide.ports.queue import Message
 
 if TYPE_CHECKING:
     from adaslide.ports.jobs import JobRecord, SlideRecord
+
+CANARY = "canary"
+"""The sign of life that a worker gives when a message reaches it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,19 +32,12 @@ class ShardLease:
 
 @dataclass(frozen=True, slots=True)
 class ShardClaim:
-    """A lease, and what its work needs to know."""
+    """A lease, and what its work needs to know. ``taken_over``: its last holder stopped renewing it."""
 
     lease: ShardLease
     job: "JobRecord"
     slide: "SlideRecord"
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """Shards that could be claimed now, and for how many seconds the oldest job has waited."""
-
-    shards: int
-    oldest_s: float
+    taken_over: bool
 
 
 class WorkRepository(Protocol):
@@ -93,8 +90,12 @@ class WorkRepository(Protocol):
         """Nobody holds anything: only for the one process that owns the database, at its start."""
         ...
 
-    def waiting(self) -> Waiting:
-        """What could be claimed now."""
+    def waiting(self) -> int:
+        """Shards that could be claimed now."""
+        ...
+
+    def gauges(self) -> WorkGauges:
+        """What waits and what is under way, over all tenants."""
         ...
 
     def wake(self, after_s: float) -> list[Message]:

@@ -23,3 +23,20 @@ def _sqlite(element: db_now, compiler: Any, **kwargs: Any) -> str:
 def _postgresql(element: db_now, compiler: Any, **kwargs: Any) -> str:
     # Not now(): that stands still for the whole transaction.
     return "extract(epoch from clock_timestamp())::float8"
+
+
+class epoch(FunctionElement[float]):
+    """A point in time as seconds since 1970."""
+
+    type = Float()
+    inherit_cache = True
+
+
+@compiles(epoch, "sqlite")
+def _sqlite_epoch(element: epoch, compiler: Any, **kwargs: Any) -> str:
+    return f"((julianday({compiler.process(element.clauses, **kwargs)}) - 2440587.5) * 86400.0)"
+
+
+@compiles(epoch, "postgresql")
+def _postgresql_epoch(element: epoch, compiler: Any, **kwargs: Any) -> str:
+    return f"extract(epoch from {compiler.process(element.clauses, **kwargs)})::float8"

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session, aliased
 
-from adaslide.adapters.db.clock import db_now
+from adaslide.adapters.db.clock import db_now, epoch
 from adaslide.adapters.db.records import job_record, slide_record
 from adaslide.adapters.db.tables import (
     JobEventRow,
@@ -21,8 +21,9 @@ from adaslide.adapters.db.tables import (
 )
 from adaslide.domain.geometry import ShardIndex
 from adaslide.domain.job import JobState
+from adaslide.ports.gauges import ShardState, WorkGauges
 from adaslide.ports.queue import Message, Task
-from adaslide.ports.work import ShardClaim, ShardLease, Waiting
+from adaslide.ports.work import CANARY, ShardClaim, ShardLease
 
 Insert = Callable[[Any], Any]
 _RUNNING = JobRow.state == JobState.RUNNING.value
@@ -80,7 +81,7 @@ class SqlWork:
             .scalar_subquery()
         )
         found = self._session.execute(
-            sa.select(ShardRow.row, ShardRow.col, ShardRow.token, ShardRow.attempts, JobRow, SlideRow)
+            sa.select(ShardRow, JobRow, SlideRow)
             .join(JobRow, JobRow.id == ShardRow.job_id)
             .join(SlideRow, SlideRow.id == JobRow.slide_id)
             .where(_FREE, _RUNNING)
@@ -90,11 +91,21 @@ class SqlWork:
         ).first()
         if found is None:
             return None
-        row, col, token, attempts, job, slide = found
-        lease = ShardLease(job.id, ShardIndex(row, col), token + 1, attempts + 1)
+        shard, job, slide = found
+        lease = ShardLease(job.id, ShardIndex(shard.row, shard.col), shard.token + 1, shard.attempts + 1)
+        claim = ShardClaim(
+            lease,
+            job_record(job, job.done, job.attempts),
+            slide_record(slide),
+            taken_over=shard.holder is not None,
+        )
         self._session.execute(
             sa.update(ShardRow)
-            .where(ShardRow.job_id == job.id, ShardRow.row == row, ShardRow.col == col)
+            .where(
+                ShardRow.job_id == job.id,
+                ShardRow.row == shard.row,
+                ShardRow.col == shard.col,
+            )
             .values(
                 token=lease.token,
                 attempts=lease.attempt,
@@ -103,7 +114,7 @@ class SqlWork:
                 lease_until=db_now() + lease_s,
             )
         )
-        return ShardClaim(lease, job_record(job, job.done, job.attempts), slide_record(slide))
+        return claim
 
     @staticmethod
     def _held(lease: ShardLease) -> sa.Update:
@@ -192,15 +203,42 @@ class SqlWork:
         self._session.execute(sa.update(OutboxRow).values(due=0.0))
         self._session.execute(sa.update(JobRow).values(woken=0.0))
 
-    def waiting(self) -> Waiting:
-        query = (
-            sa.select(sa.func.count(), sa.func.min(JobRow.created_at))
+    def waiting(self) -> int:
+        query = sa.select(sa.func.count()).select_from(ShardRow).join(JobRow, JobRow.id == ShardRow.job_id)
+        return self._session.execute(query.where(_FREE, _RUNNING)).scalar_one()
+
+    def gauges(self) -> WorkGauges:
+        leased = ShardRow.lease_until >= db_now()
+        delayed = ShardRow.not_before > db_now()
+        state = sa.case(
+            (leased, ShardState.LEASED.value),
+            (delayed, ShardState.DELAYED.value),
+            else_=ShardState.CLAIMABLE.value,
+        )
+        shards = self._session.execute(
+            sa.select(state.label("state"), sa.func.count())
+            .select_from(ShardRow)
+            .join(JobRow, JobRow.id == ShardRow.job_id)
+            .where(sa.not_(ShardRow.finished), _RUNNING)
+            .group_by("state")
+        )
+        jobs = self._session.execute(sa.select(JobRow.state, sa.func.count()).group_by(JobRow.state))
+        # Since when: what was given back waits since then, what never was since its job began.
+        since = sa.func.min(
+            sa.case((ShardRow.not_before > 0, ShardRow.not_before), else_=epoch(JobRow.started_at))
+        )
+        oldest = self._session.execute(
+            sa.select(db_now() - since)
             .select_from(ShardRow)
             .join(JobRow, JobRow.id == ShardRow.job_id)
             .where(_FREE, _RUNNING)
+        ).scalar_one()
+        return WorkGauges(
+            oldest_claimable_s=max(0.0, oldest or 0.0),
+            shards={ShardState(name): count for name, count in shards},
+            jobs={JobState(name): count for name, count in jobs},
+            canary_age_s=self.pulse_age(CANARY),
         )
-        count, oldest = self._session.execute(query).one()
-        return Waiting(count, 0.0 if oldest is None else max(0.0, (utc_now() - oldest).total_seconds()))
 
     def wake(self, after_s: float) -> list[Message]:
         leased = (

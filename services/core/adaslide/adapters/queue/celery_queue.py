@@ -10,6 +10,7 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from adaslide.domain.errors import BrokerUnavailable
+from adaslide.observability.tracing import inject_headers
 from adaslide.ports.queue import Message
 from adaslide.settings import Settings
 
@@ -74,7 +75,13 @@ class CeleryQueue:
 
     def send(self, message: Message) -> None:
         with _typed():
-            self._app.send_task(message.task.value, args=list(message.args), ignore_result=True, retry=False)
+            self._app.send_task(
+                message.task.value,
+                args=list(message.args),
+                ignore_result=True,
+                retry=False,
+                headers=inject_headers(),
+            )
 
     def waiting(self) -> int:
         queue = self._app.conf.task_default_queue
