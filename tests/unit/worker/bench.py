@@ -27,6 +27,8 @@ from adaslide_worker.runner import JobRunner
 
 SIZE = Size(512 * 20, 512 * 3)  # 60 patches in two shards
 
+TOTALS = {"source_bytes": 9, "package_bytes": 2, "demoted": 0, "promoted": 0, "violations": 0}
+
 
 def plan_of_two_shards():
     facts = SlideFacts(SIZE, (SourceLevel(SIZE, 1.0),), "test", 0.5, 20.0, None, None, 1000, "0" * 64)
@@ -67,7 +69,7 @@ class ScriptedCompute:
         self._step("finalize")
         assert [sidecar(shard) for shard in work.grid.shards()] == [b"sidecar", b"sidecar"]
         package.put("zarr.json", b"{}")
-        return {"package_bytes": 2}
+        return TOTALS
 
 
 class Bench:

@@ -12,6 +12,7 @@ from adaslide.domain.job import JobState
 from adaslide.ports.queue import Message, Task
 from adaslide.ports.work import CANARY
 from adaslide_worker.compute import Compute
+from unit.worker.bench import TOTALS
 
 
 def test_a_job_goes_straight_through(bench):
@@ -19,7 +20,7 @@ def test_a_job_goes_straight_through(bench):
     assert (job.state, job.done, job.total, job.attempts) == (JobState.SUCCEEDED, 60, 60, 1)
     assert bench.compute.ran == ["plan", "shard", "shard", "check_unchanged", "finalize"]
     with bench.database.read() as unit:
-        assert unit.packages.get(job.package_id).totals == {"package_bytes": 2}
+        assert unit.packages.get(job.package_id).totals == TOTALS
     assert sorted(bench.left()) == ["0", "1", "zarr.json"]
 
 

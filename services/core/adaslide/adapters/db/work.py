@@ -209,19 +209,23 @@ class SqlWork:
 
     def gauges(self) -> WorkGauges:
         leased = ShardRow.lease_until >= db_now()
-        delayed = ShardRow.not_before > db_now()
-        state = sa.case(
-            (leased, ShardState.LEASED.value),
-            (delayed, ShardState.DELAYED.value),
-            else_=ShardState.CLAIMABLE.value,
-        )
-        shards = self._session.execute(
-            sa.select(state.label("state"), sa.func.count())
+        delayed = sa.and_(sa.not_(leased), ShardRow.not_before > db_now())
+        counted = self._session.execute(
+            sa.select(
+                sa.func.count(),
+                sa.func.coalesce(sa.func.sum(sa.case((leased, 1), else_=0)), 0),
+                sa.func.coalesce(sa.func.sum(sa.case((delayed, 1), else_=0)), 0),
+            )
             .select_from(ShardRow)
             .join(JobRow, JobRow.id == ShardRow.job_id)
             .where(sa.not_(ShardRow.finished), _RUNNING)
-            .group_by("state")
         )
+        every, held, late = counted.one()
+        shards = {
+            ShardState.CLAIMABLE: every - held - late,
+            ShardState.LEASED: held,
+            ShardState.DELAYED: late,
+        }
         jobs = self._session.execute(sa.select(JobRow.state, sa.func.count()).group_by(JobRow.state))
         # Since when: what was given back waits since then, what never was since its job began.
         since = sa.func.min(
@@ -235,7 +239,7 @@ class SqlWork:
         ).scalar_one()
         return WorkGauges(
             oldest_claimable_s=max(0.0, oldest or 0.0),
-            shards={ShardState(name): count for name, count in shards},
+            shards={state: count for state, count in shards.items() if count},
             jobs={JobState(name): count for name, count in jobs},
             canary_age_s=self.pulse_age(CANARY),
         )
