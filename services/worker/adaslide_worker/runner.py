@@ -26,7 +26,7 @@ from adaslide.pipeline.compress_shard import sidecar_key
 from adaslide.pipeline.plan import CompressionPlan
 from adaslide.ports.jobs import Database, JobRecord, PackageRecord, SlideRecord, UnitOfWork
 from adaslide.ports.queue import Message, Task
-from adaslide.ports.work import ShardClaim, ShardLease
+from adaslide.ports.work import CANARY, ShardClaim, ShardLease
 from adaslide.settings import Compression
 from adaslide_worker.compute import Compute
 from adaslide_worker.keeper import Keeper
@@ -70,7 +70,7 @@ class JobRunner:
     def canary(self) -> None:
         """Proves that messages arrive: see `Reconciler`."""
         with self._database.write() as unit:
-            unit.work.pulse(Task.CANARY)
+            unit.work.pulse(CANARY)
 
     def plan(self, job_id: str) -> None:
         """Begins a job: looks at the slide and makes its shards claimable."""
