@@ -32,7 +32,7 @@ def test_a_killed_job_finishes_after_the_next_start(start_service, tmp_path, sam
     assert first.client.get("/slides/case.dzi").status_code == 404
     children = first.kill()
     # What a write cut short leaves behind.
-    for folder in (*(data / "packages").iterdir(), *(data / "scratch").iterdir()):
+    for folder in (*data.glob("packages/*"), *data.glob("scratch/*")):
         (folder / ".tmp-0123").write_bytes(b"half an obj")
     end = time.monotonic() + 10
     while any(child.is_running() and child.status() != "zombie" for child in children):
@@ -42,7 +42,8 @@ def test_a_killed_job_finishes_after_the_next_start(start_service, tmp_path, sam
     second = start_service(data, ALLOWED_ROOTS=sample_slide.parent)
     done = second.job(job["id"])
     assert done["state"] == "succeeded", done
-    assert done["attempts"] == 2
+    # While verifying it may have been killed before anybody had taken the step up.
+    assert done["attempts"] in ({1, 2} if moment == "verifying" else {2})
     (listed,) = second.client.get("/slides/case").json()["packages"]
     (kept,) = (data / "packages").iterdir()
     assert listed["id"] == done["package"]["id"] == kept.stem.rpartition("-")[0]
