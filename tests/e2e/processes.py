@@ -23,8 +23,10 @@ TERMINAL = {"succeeded", "failed", "cancelled"}
 class Process:
     """``adaslide ARGUMENTS`` with ``settings`` (names without ADASLIDE_); its log is the file ``log``."""
 
-    def __init__(self, arguments, log, settings):
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("ADASLIDE_")}
+    def __init__(self, arguments, log, settings, environment=None):
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("ADASLIDE_")} | (
+            environment or {}
+        )
         environment |= {f"ADASLIDE_{k}": str(v) for k, v in settings.items()}
         self.log = log
         main = f"import sys; from adaslide.cli import main; sys.argv = {['adaslide', *arguments]}; main()"
@@ -163,7 +165,8 @@ class TakingTurns(httpx.BaseTransport):
 class Cluster(Caller):
     """``apis`` processes of the API and ``workers`` workers on real servers; ``settings`` for all of them."""
 
-    def __init__(self, folder, postgres, valkey, s3, *, apis=2, workers=3, **settings):
+    def __init__(self, folder, postgres, valkey, s3, *, apis=2, workers=3, endpoint=None, **settings):
+        """``endpoint`` stands in for the S3 server's own, for the processes alone."""
         self.folder = folder
         self.bucket = s3.fresh_bucket()
         self.database_url = postgres.fresh_database()
@@ -177,6 +180,7 @@ class Cluster(Caller):
             "COMPRESSION__LEASE_S": 10,
             "COMPRESSION__RECONCILE_S": 0.5,
             **{k.removeprefix("ADASLIDE_"): v for k, v in s3.environment(self.bucket).items()},
+            **({"STORE__ENDPOINT": endpoint} if endpoint else {}),
             **settings,
         }
         self._count = 0
@@ -188,11 +192,11 @@ class Cluster(Caller):
         self.logs = [p.log for p in (*self.apis, *self.workers)]
         self.client = None
 
-    def _start(self, *arguments):
+    def _start(self, *arguments, environment=None):
         self._count += 1
         name = f"{arguments[0]}-{self._count}"
         own = {"DATA_DIR": self.folder / name}
-        return Process(arguments, self.folder / f"{name}.log", own | self._settings)
+        return Process(arguments, self.folder / f"{name}.log", own | self._settings, environment)
 
     def ready(self):
         """Waits until all of it can work."""
@@ -203,9 +207,9 @@ class Cluster(Caller):
         for _ in urls:
             self.wait(lambda: self.client.get("/readyz").status_code == 200, START_S)
 
-    def start_worker(self):
+    def start_worker(self, environment=None):
         """One more, as a supervisor would start it."""
-        worker = self._start("worker")
+        worker = self._start("worker", environment=environment)
         self.workers.append(worker)
         self.logs.append(worker.log)
         return worker

@@ -1,0 +1,44 @@
+"""A cluster that may be hurt, and a slide of three shards that it compresses again and again."""
+
+import numpy as np
+import pytest
+import tifffile
+
+from chaos.patient import Patient
+from e2e.processes import Cluster
+from servers.fault_proxy import FaultProxy
+
+PATCH, COLUMNS = 512, 34
+"""Sixteen, sixteen and two patches: three shards."""
+
+
+@pytest.fixture(scope="session")
+def wide_slide(sample_pixels, tmp_path_factory):
+    """A JPEG-tiled slide of 34 x 1 patches: three shards."""
+    strip = np.tile(sample_pixels[900 : 900 + PATCH, : 4 * PATCH], (1, 9, 1))[:, : COLUMNS * PATCH]
+    path = tmp_path_factory.mktemp("wide") / "wide.tif"
+    tifffile.imwrite(path, strip, photometric="ycbcr", tile=(256, 256), compression="jpeg")
+    return path
+
+
+@pytest.fixture(scope="session")
+def patient(postgres, valkey, s3, wide_slide, tmp_path_factory):
+    """What is hurt: see `Patient`."""
+    proxy = FaultProxy(s3.endpoint)
+    cluster = Cluster(
+        tmp_path_factory.mktemp("chaos"),
+        postgres,
+        valkey,
+        s3,
+        apis=1,
+        workers=2,
+        endpoint=proxy.endpoint,
+        COMPRESSION__LEASE_S=3,
+        COMPRESSION__BEAT_S=0.3,
+        COMPRESSION__RECONCILE_S=0.3,
+        COMPRESSION__ATTEMPTS=30,
+    )
+    cluster.ready()
+    yield Patient(cluster, postgres, valkey, s3, proxy, wide_slide)
+    cluster.stop()
+    proxy.close()
