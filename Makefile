@@ -23,7 +23,7 @@ define install
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-models check format bench up up-embedded verify-images docs lock
+.PHONY: help setup demo test test-models chaos check format bench up up-embedded verify-images docs lock
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ test: $(DEV)  ## Run every test (T="tests/unit -k grid" for some)
 test-models:  ## Tests of models/ with torch, in .venv-models (T=... for some)
 	@$(MAKE) --no-print-directory VENV=$(MODELS_VENV) $(MODELS_VENV)/.installed-train
 	$(MODELS_VENV)/bin/python -m pytest $(or $(T),$(MODEL_TESTS))
+
+chaos: $(DEV)  ## Hurt a cluster on real servers (SCENARIOS=200 SEED=0)
+	CHAOS_SCENARIOS=$(or $(SCENARIOS),200) CHAOS_SEED=$(or $(SEED),0) $(BIN)/python -m pytest -s tests/chaos
 
 check: $(DEV)  ## Formatting, lint, types, import contracts, spelling
 	$(BIN)/ruff format --check .

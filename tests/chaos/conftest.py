@@ -14,8 +14,10 @@ PATCH, COLUMNS = 512, 34
 
 @pytest.fixture(scope="session")
 def wide_slide(sample_pixels, tmp_path_factory):
-    """A JPEG-tiled slide of 34 x 1 patches: three shards."""
-    strip = np.tile(sample_pixels[900 : 900 + PATCH, : 4 * PATCH], (1, 9, 1))[:, : COLUMNS * PATCH]
+    """A JPEG-tiled slide of 34 x 1 patches, three shards: glass, with two patches of tissue in each."""
+    strip = np.full((PATCH, COLUMNS * PATCH, 3), 243, np.uint8)
+    for column in (3, 20, 32):
+        strip[:, column * PATCH : (column + 2) * PATCH] = sample_pixels[900 : 900 + PATCH, : 2 * PATCH]
     path = tmp_path_factory.mktemp("wide") / "wide.tif"
     tifffile.imwrite(path, strip, photometric="ycbcr", tile=(256, 256), compression="jpeg")
     return path

@@ -12,7 +12,7 @@ from adaslide.pipeline.verify import verify
 from adaslide.wiring import package_checker, patch_executor
 
 STAGES = ("queued", "planning", "compressing", "staged", "verifying", "publishing")
-STAGE_S, JOB_S, TIDY_S = 60, 180, 60
+STAGE_S, JOB_S, TIDY_S = 90, 180, 60
 TERMINAL = ("succeeded", "failed", "cancelled")
 
 
@@ -86,8 +86,15 @@ class Patient:
     def wait_for(self, job_id, stage):
         end = time.monotonic() + STAGE_S
         while not self.reached(job_id, stage):
-            assert time.monotonic() < end, f"the job did not come to {stage}"
+            assert time.monotonic() < end, self._story(job_id, f"did not come to {stage}")
             time.sleep(0.005)
+
+    def _story(self, job_id, what):
+        events = [(row.kind, row.data) for row in self._events(job_id)]
+        return f"the job {what}\n{events}\n{self.cluster.log_text()[-6000:]}"
+
+    def _events(self, job_id):
+        return self.ask("SELECT kind, data FROM job_events WHERE job_id = :job ORDER BY id", job=job_id)
 
     def worker_processes(self):
         return [worker.process.pid for worker in self.cluster.workers if worker.running]
@@ -105,7 +112,7 @@ class Patient:
         """The job's last state."""
         end = time.monotonic() + JOB_S
         while (state := self.state(job_id)) not in TERMINAL:
-            assert time.monotonic() < end, f"the job hangs in {state}:\n{self.cluster.log_text()[-6000:]}"
+            assert time.monotonic() < end, self._story(job_id, f"hangs in {state}")
             time.sleep(0.05)
         return state
 
@@ -115,8 +122,8 @@ class Patient:
         assert state in expected, self.ask("SELECT problem FROM jobs WHERE id = :job", job=job_id)
         packages = self.ask("SELECT id, location FROM packages WHERE job_id = :job", job=job_id)
         assert len(packages) == (state == "succeeded")
-        events = self.ask("SELECT data FROM job_events WHERE job_id = :job AND kind = 'state'", job=job_id)
-        assert [row.data["state"] for row in events].count(state) == 1
+        states = [row.data["state"] for row in self._events(job_id) if row.kind == "state"]
+        assert states.count(state) == 1
         if state == "succeeded":
             (job,) = self.ask("SELECT done, total, open FROM jobs WHERE id = :job", job=job_id)
             assert (job.done, job.total, job.open) == (34, 34, 0)

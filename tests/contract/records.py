@@ -32,9 +32,10 @@ def package_record(job, slide):
     return PackageRecord(job.package_id, slide.id, job.id, job.request, {"ratio": 0.2}, now, f"{job.id}.zarr")
 
 
-def opened(url, queue):
+def opened(url, queue, *, migrated=False):
     engine = create_engine(url)
-    upgrade(engine)
+    if not migrated:
+        upgrade(engine)
     database = SqlDatabase(engine, queue)
     yield database
     database.close()

@@ -298,8 +298,8 @@ class TestPostgres(RepositoryContract):
     """The cluster's database."""
 
     @pytest.fixture
-    def database(self, postgres, queue):
-        yield from opened(postgres.fresh_database(), queue)
+    def database(self, postgres, migrated, queue):
+        yield from opened(postgres.fresh_database(migrated), queue, migrated=True)
 
 
 def test_ids_are_opaque_unique_and_sort_by_time():

@@ -301,5 +301,5 @@ class TestPostgres(WorkContract):
     """The cluster's database."""
 
     @pytest.fixture
-    def database(self, postgres):
-        yield from opened(postgres.fresh_database(), Silent())
+    def database(self, postgres, migrated):
+        yield from opened(postgres.fresh_database(migrated), Silent(), migrated=True)

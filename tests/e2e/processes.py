@@ -16,7 +16,7 @@ import pytest
 from adaslide.adapters.objects.prefixed import PrefixedStore
 from adaslide.adapters.objects.s3 import s3_store
 
-START_S, JOB_S = 90, 240
+START_S, JOB_S = 90, 280
 TERMINAL = {"succeeded", "failed", "cancelled"}
 
 
@@ -176,7 +176,7 @@ class Cluster(Caller):
             "DATABASE__URL": self.database_url,
             "DATABASE__MIGRATE": "false",
             "BROKER__URL": self.broker_url,
-            "COMPRESSION__WORKERS": 1,
+            "COMPRESSION__WORKERS": 2,
             "COMPRESSION__LEASE_S": 10,
             "COMPRESSION__RECONCILE_S": 0.5,
             **{k.removeprefix("ADASLIDE_"): v for k, v in s3.environment(self.bucket).items()},

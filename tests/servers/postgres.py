@@ -18,10 +18,10 @@ class PostgresServer(Server):
         super().__init__(process)
         self.url = url
 
-    def fresh_database(self):
-        """The SQLAlchemy URL of a new, empty database."""
+    def fresh_database(self, template="template1"):
+        """The SQLAlchemy URL of a new database: empty, or a copy of the one called ``template``."""
         name = f"test_{uuid4().hex}"
-        self.execute(f'CREATE DATABASE "{name}"')
+        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         return sa.make_url(self.url).set(database=name).render_as_string(hide_password=False)
 
     def execute(self, statement):
