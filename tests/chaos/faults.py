@@ -1,4 +1,4 @@
-"""What can happen to a cluster: each takes the patient, a job and a seeded random, and says what may follow."""
+"""What can happen to a cluster. Each takes patient, job and a seeded random, and says what may follow."""
 
 import os
 import signal
