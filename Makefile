@@ -54,7 +54,7 @@ format: $(DEV)  ## Format the code and apply safe fixes
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(RUNTIME)  ## Run the benchmarks; results go to benchmarks/results
+bench: $(DEV)  ## Run the benchmarks; results go to benchmarks/results
 	@set -e; for script in benchmarks/bench_*.py; do echo "$$script"; $(BIN)/python $$script; done
 
 up:  ## Build the images and start the whole service with Docker Compose (PROFILES="tls monitoring gpu" for more)

@@ -32,13 +32,8 @@ class PostgresServer(Server):
             return result.all() if result.returns_rows else []
 
 
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory):
-    """A `PostgresServer`."""
-    if url := os.environ.get("TEST_POSTGRES_URL"):
-        yield PostgresServer(url)
-        return
-    folder = tmp_path_factory.mktemp("postgres")
+def serve(folder):
+    """Yields a `PostgresServer`."""
     data = folder / "data"
     data.mkdir(mode=0o700)
     # Makes the data, and as root a user to run as; Postgres itself refuses root.
@@ -62,3 +57,12 @@ def postgres(tmp_path_factory):
         **({"user": installed.system_user, "extra_groups": []} if installed.system_user else {}),
     )
     yield from started(process, PostgresServer(server.url, process))
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory):
+    """A `PostgresServer`."""
+    if url := os.environ.get("TEST_POSTGRES_URL"):
+        yield PostgresServer(url)
+        return
+    yield from serve(tmp_path_factory.mktemp("postgres"))

@@ -70,13 +70,8 @@ class S3Server(Server):
         return name
 
 
-@pytest.fixture(scope="session")
-def s3(tmp_path_factory):
-    """An `S3Server`."""
-    if endpoint := os.environ.get("TEST_S3_ENDPOINT"):
-        yield S3Server(endpoint, os.environ["TEST_S3_ACCESS_KEY"], os.environ["TEST_S3_SECRET_KEY"])
-        return
-    folder = tmp_path_factory.mktemp("s3")
+def serve(folder):
+    """Yields an `S3Server`."""
     data = folder / "data"
     data.mkdir()
     s3_port, master, volume, filer, admin = free_ports(5)
@@ -120,3 +115,12 @@ def s3(tmp_path_factory):
     server = S3Server(endpoint, ACCESS_KEY, SECRET_KEY, process)
     # In order it takes its time, for data that nobody needs any more.
     yield from started(process, server, end=ServerProcess.kill)
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory):
+    """An `S3Server`."""
+    if endpoint := os.environ.get("TEST_S3_ENDPOINT"):
+        yield S3Server(endpoint, os.environ["TEST_S3_ACCESS_KEY"], os.environ["TEST_S3_SECRET_KEY"])
+        return
+    yield from serve(tmp_path_factory.mktemp("s3"))

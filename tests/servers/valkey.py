@@ -28,13 +28,8 @@ class ValkeyServer(Server):
         return url
 
 
-@pytest.fixture(scope="session")
-def valkey(tmp_path_factory):
-    """A `ValkeyServer` that keeps what it knows over a restart."""
-    if url := os.environ.get("TEST_VALKEY_URL"):
-        yield ValkeyServer(url)
-        return
-    folder = tmp_path_factory.mktemp("valkey")
+def serve(folder):
+    """Yields a `ValkeyServer` that keeps what it knows over a restart."""
     (port,) = free_ports(1)
     url = f"redis://127.0.0.1:{port}/0"
     command = [get_binary_path(), "--bind", "127.0.0.1", "--port", port, "--dir", folder]
@@ -46,3 +41,12 @@ def valkey(tmp_path_factory):
 
     process = ServerProcess(command, folder / "log", ready)
     yield from started(process, ValkeyServer(url, process))
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory):
+    """A `ValkeyServer` that keeps what it knows over a restart."""
+    if url := os.environ.get("TEST_VALKEY_URL"):
+        yield ValkeyServer(url)
+        return
+    yield from serve(tmp_path_factory.mktemp("valkey"))
