@@ -6,15 +6,13 @@ commit and its message. None of it loses a job: every worker runs this, and one 
 
 import logging
 from contextlib import suppress
-from threading import Event, Thread
-from types import TracebackType
-from typing import Self
 
 from adaslide.adapters.workspace import Workspace
 from adaslide.domain.errors import AdaSlideError, BrokerUnavailable, Unavailable
 from adaslide.ports.jobs import Database
 from adaslide.ports.queue import Message, Task, TaskQueue
 from adaslide.settings import Compression
+from adaslide_worker.periodic import Periodic
 
 logger = logging.getLogger(__name__)
 
@@ -28,38 +26,27 @@ CANARY_EVERY = 5.0
 SENT = "canary-sent"
 
 
-class Reconciler:
-    """Looks every `Compression.reconcile_s` seconds, from a thread, until left."""
+class Reconciler(Periodic):
+    """Looks every `Compression.reconcile_s` seconds until left."""
 
     def __init__(
         self, database: Database, queue: TaskQueue, workspace: Workspace, rules: Compression, holder: str
     ) -> None:
+        super().__init__(self._looked, rules.reconcile_s, "adaslide-reconciler")
         self._database = database
         self._queue = queue
         self._workspace = workspace
         self._rules = rules
         self._holder = holder
-        self._end = Event()
-        self._thread = Thread(target=self._run, name="adaslide-reconciler", daemon=True)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._end.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._end.wait(self._rules.reconcile_s):
-            try:
-                self.look()
-            except Unavailable as error:
-                logger.warning("cannot look for lost work: %s", error.code)
-            except Exception as error:  # one bad row must not end the looking
-                logger.warning("looking for lost work failed: %s", type(error).__name__)
+    def _looked(self) -> bool:
+        try:
+            self.look()
+        except Unavailable as error:
+            logger.warning("cannot look for lost work: %s", error.code)
+        except Exception as error:  # one bad row must not end the looking
+            logger.warning("looking for lost work failed: %s", type(error).__name__)
+        return True
 
     def look(self) -> None:
         """Once, unless another process looked a moment ago. Raises `Unavailable`."""
