@@ -99,14 +99,14 @@ class Patient:
     def worker_processes(self):
         return [worker.process.pid for worker in self.cluster.workers if worker.running]
 
-    def heal(self, environment=None):
-        """Starts what has died, as a supervisor would, and waits until it works."""
+    def heal(self, skew_s=0):
+        """Starts what has died, as a supervisor would, and waits until it works; clocks ``skew_s`` wrong."""
         gone = [worker for worker in self.cluster.workers if not worker.running]
         for worker in gone:
             worker.process.stdout.close()
             self.cluster.workers.remove(worker)
         for _ in gone:
-            assert self.cluster.start_worker(environment).first_line() == "AdaSlide works"
+            assert self.cluster.start_worker(skew_s).first_line() == "AdaSlide works"
 
     def ended(self, job_id):
         """The job's last state."""

@@ -18,6 +18,19 @@ from adaslide.adapters.objects.s3 import s3_store
 
 START_S, JOB_S = 90, 280
 TERMINAL = {"succeeded", "failed", "cancelled"}
+SKEWED = """
+import datetime, time
+real, seconds = time.time, {seconds}
+time.time = lambda: real() + seconds
+class Skewed(datetime.datetime):
+    @classmethod
+    def now(cls, tz=None):
+        return super().now(tz) + datetime.timedelta(seconds=seconds)
+    @classmethod
+    def utcnow(cls):
+        return cls.now(datetime.UTC).replace(tzinfo=None)
+datetime.datetime = Skewed
+"""
 
 
 class Process:
@@ -192,11 +205,11 @@ class Cluster(Caller):
         self.logs = [p.log for p in (*self.apis, *self.workers)]
         self.client = None
 
-    def _start(self, *arguments, environment=None):
+    def _start(self, *arguments, skew_s=0):
         self._count += 1
         name = f"{arguments[0]}-{self._count}"
         own = {"DATA_DIR": self.folder / name}
-        return Process(arguments, self.folder / f"{name}.log", own | self._settings, environment)
+        return Process(arguments, self.folder / f"{name}.log", own | self._settings, skew_s)
 
     def ready(self):
         """Waits until all of it can work."""
@@ -207,9 +220,9 @@ class Cluster(Caller):
         for _ in urls:
             self.wait(lambda: self.client.get("/readyz").status_code == 200, START_S)
 
-    def start_worker(self, environment=None):
+    def start_worker(self, skew_s=0):
         """One more, as a supervisor would start it."""
-        worker = self._start("worker", environment=environment)
+        worker = self._start("worker", skew_s=skew_s)
         self.workers.append(worker)
         self.logs.append(worker.log)
         return worker

@@ -2,7 +2,9 @@
 
 import os
 import signal
+import tempfile
 import warnings
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -60,9 +62,12 @@ def serve(folder):
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory):
+def postgres():
     """A `PostgresServer`."""
     if url := os.environ.get("TEST_POSTGRES_URL"):
         yield PostgresServer(url)
         return
-    yield from serve(tmp_path_factory.mktemp("postgres"))
+    # Not pytest's own folder: each run closes that to other users again, and Postgres may run as one.
+    with tempfile.TemporaryDirectory(prefix="adaslide-postgres-") as folder:
+        Path(folder).chmod(0o755)
+        yield from serve(Path(folder))
