@@ -34,15 +34,17 @@ datetime.datetime = Skewed
 
 
 class Process:
-    """``adaslide ARGUMENTS`` with ``settings`` (names without ADASLIDE_); its log is the file ``log``."""
+    """``adaslide ARGUMENTS`` with ``settings`` (names without ADASLIDE_); its log is the file ``log``.
 
-    def __init__(self, arguments, log, settings, environment=None):
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("ADASLIDE_")} | (
-            environment or {}
-        )
+    Its clock is ``skew_s`` seconds wrong.
+    """
+
+    def __init__(self, arguments, log, settings, skew_s=0):
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("ADASLIDE_")}
         environment |= {f"ADASLIDE_{k}": str(v) for k, v in settings.items()}
         self.log = log
         main = f"import sys; from adaslide.cli import main; sys.argv = {['adaslide', *arguments]}; main()"
+        main = (SKEWED.format(seconds=skew_s) if skew_s else "") + main
         with log.open("ab") as file:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", main], env=environment, stdout=subprocess.PIPE, stderr=file, text=True
