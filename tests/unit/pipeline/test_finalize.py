@@ -69,7 +69,15 @@ def made(source_bytes=1000, dice=0.9, crc_off=0):
 def finalized(plan, package, scratch, seconds=1.0):
     checker = wiring.patch_checker(PATCH, 0.5, 242)
     run = {"seconds": seconds, "peak_rss_bytes": 123}
-    return finalize(plan, package, scratch, checker, Inline(), weights={"judge": "ab" * 32}, **run)
+    return finalize(
+        plan,
+        package,
+        lambda shard: scratch.get(sidecar_key(shard)),
+        checker,
+        Inline(),
+        weights={"judge": "ab" * 32},
+        **run,
+    )
 
 
 @pytest.mark.parametrize("source_bytes", [1, 7, 999, 12_345, 99_999, 1_000_000, 7_654_321, 10**12])
