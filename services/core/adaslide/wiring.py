@@ -59,8 +59,8 @@ def folder_store(root: Path) -> ObjectStore:
 def patch_encoder(plan: CompressionPlan, nets: Nets | None = None) -> PatchEncoder:
     """What encodes the patches of ``plan``. Picklable. Raises what `judge_named` raises.
 
-    ``nets`` judge and restore in the place of the canonical runtime's; the agent, who looks at a thumbnail, is
-    not replaced.
+    ``nets`` judge and restore in the place of the canonical runtime's, whose agent stays: it looks at a
+    thumbnail.
     """
     profile = plan.profile
     tried = tuple(weights_pinned(pin).digest for pin in profile.restorers)

@@ -1,4 +1,4 @@
-"""Nets in torch, in processes of their own. Only their names travel there: this process never imports torch."""
+"""Nets in torch, in processes of their own. Their names travel there: this process never imports torch."""
 
 import os
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,7 @@
 """Processes that run what they are given in several threads each.
 
-`ProcessPoolExecutor` gives a process one thing at a time. What feeds one net on a graphics card does most of its
-work in libraries that let other threads run, and should hold that net once.
+`ProcessPoolExecutor` gives a process one thing at a time. What feeds a net on a graphics card does most of
+its work in libraries that let other threads run, and should hold that net once.
 """
 
 import os

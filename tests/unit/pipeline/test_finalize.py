@@ -36,7 +36,7 @@ class Inline:
 
 
 def made(source_bytes=1000, dice=0.9, crc_off=0, runtimes=(None,)):
-    """(plan, package, scratch) ready to be finalized: one patch, or a row of as many shards as ``runtimes``."""
+    """(plan, package, scratch) ready to be finalized: a row of one shard for each of ``runtimes``."""
     cols = SHARD_PATCHES * (len(runtimes) - 1) + 1
     size = Size(PATCH * cols - 14, 40)
     facts = SlideFacts(

@@ -1,4 +1,4 @@
-"""The torch runtime as far as it goes without torch: settings, names that travel, and a refusal at the start."""
+"""The torch runtime without torch: settings, names that travel, and a refusal at the start."""
 
 import pickle
 from dataclasses import replace
