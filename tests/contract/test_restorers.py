@@ -23,12 +23,24 @@ def torch_restorer(precision):
     return open_restorer(weights_named(FIE), Device("cpu", Precision(precision)))
 
 
+def pooled_restorer():
+    """The one that a worker with torch sends to its processes, in such a process: this one."""
+    pytest.importorskip("torch")
+    pytest.importorskip("safetensors")
+    from adaslide_models.runtime import process
+    from adaslide_worker.nets import PooledRestorer
+
+    process.start("cpu", [])
+    return PooledRestorer(4, weights_named(FIE).digest)
+
+
 MADE = {
     "bicubic x2": lambda: BicubicRestorer(2),
     "bicubic x4": lambda: BicubicRestorer(4),
     "onnx": lambda: OnnxRestorer.of(weights_named(FIE)),
     "torch fp32": lambda: torch_restorer("fp32"),
     "torch bf16": lambda: torch_restorer("bf16"),
+    "torch in a worker": pooled_restorer,
 }
 
 

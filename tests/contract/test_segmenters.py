@@ -8,6 +8,7 @@ import pytest
 from adaslide.adapters.inference.weights import weights_named
 from adaslide.adapters.segmenters.otsu import OtsuSegmenter
 from adaslide.adapters.segmenters.unet import OnnxSegmenter
+from adaslide.domain.profile import NUCLEI_UNET
 
 MPP = 0.499
 
@@ -21,10 +22,22 @@ def torch_judge():
     return open_segmenter(weights_named("nuclei-unet"), Device("cpu"))
 
 
+def pooled_judge():
+    """The one that a worker with torch sends to its processes, in such a process: this one."""
+    pytest.importorskip("torch")
+    pytest.importorskip("safetensors")
+    from adaslide_models.runtime import process
+    from adaslide_worker.nets import PooledSegmenter
+
+    process.start("cpu", [])
+    return PooledSegmenter(NUCLEI_UNET)
+
+
 MADE = {
     "otsu": OtsuSegmenter,
     "onnx": lambda: OnnxSegmenter.of(weights_named("nuclei-unet")),
     "torch": torch_judge,
+    "torch in a worker": pooled_judge,
 }
 
 
@@ -50,7 +63,7 @@ def test_its_name_tells_it_apart(judge):
     title, _, version = judge.name.partition("@")
     assert title
     assert version
-    others = [made().name for key, made in MADE.items() if key != "torch"]
+    others = [made().name for key, made in MADE.items() if not key.startswith("torch")]
     assert others.count(judge.name) == 1
 
 

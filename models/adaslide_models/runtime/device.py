@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from threading import Lock
 from typing import Self
 
 import torch
@@ -12,6 +13,8 @@ from adaslide.domain.errors import Unavailable
 
 CPU_PART = 16
 """On the CPU a few patches at once are as fast as one; more no longer fit the caches, and are slower."""
+
+_TURN = Lock()
 
 
 class Precision(StrEnum):
@@ -59,10 +62,13 @@ def choose(name: str | None = None, precision: Precision | None = None) -> Devic
 def computing(device: Device) -> Iterator[None]:
     """No gradients, the precision of ``device``, and kernels that repeat their results.
 
-    float32 means float32: cuDNN's default for convolutions, TF32, keeps 10 bits of 23.
+    float32 means float32: cuDNN's default for convolutions, TF32, keeps 10 bits of 23. These flags belong to
+    the process and not to a thread: one thread at a time is in here, or the first to leave would bring TF32
+    back under the others.
     """
     kind = torch.device(device.name).type
     with (
+        _TURN,
         torch.inference_mode(),
         torch.autocast(kind, torch.bfloat16, enabled=device.precision is Precision.BF16),
         torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -30,21 +30,32 @@ ARCHITECTURES: dict[str, Callable[[Mapping[str, Any]], nn.Module]] = {"compact":
 """By the name that manifests use: the net of a manifest's entry, untrained."""
 
 
+class Model(Protocol):
+    """A net with one input and one output on a device, named by its weights."""
+
+    @property
+    def weights(self) -> Weights: ...
+
+    @property
+    def device(self) -> Device: ...
+
+    def run(self, images: Sequence[Floats]) -> Floats:
+        """The net's (B, c, H, W) output for ``images`` of shape (1, 3, h, w), all of one size; float32.
+
+        Raises `ModelError` for weights that cannot be used.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class TorchModel:
-    """A net with one input and one output, named by its weights.
-
-    Picklable: the net is no part of it, but is loaded at the first `run` of each process.
-    """
+    """`Model`. Picklable: the net is no part of it, but is loaded at the first `run` of each process."""
 
     weights: Weights = field(hash=False)
     device: Device
 
     def run(self, images: Sequence[Floats]) -> Floats:
-        """The net's (B, c, H, W) output for ``images`` of shape (1, 3, h, w), all of one size; float32.
-
-        Raises `WeightsMissing`, `DigestMismatch`, and `ModelError` for weights of no net that is known.
-        """
+        """Raises `WeightsMissing`, `DigestMismatch`, and `ModelError` for weights of no net that is known."""
         net = _net(self)
         with computing(self.device):
             batch = torch.from_numpy(np.concatenate(images)).to(self.device.name)

@@ -8,7 +8,7 @@ from adaslide.adapters.restorers.bicubic import BicubicRestorer
 from adaslide.adapters.restorers.onnx import OnnxRestorer, with_residual
 from adaslide.domain.pixels import Pixels
 from adaslide_models.runtime.device import Device
-from adaslide_models.runtime.model import TorchModel, batches
+from adaslide_models.runtime.model import Model, TorchModel, batches
 
 BATCH_PATCHES = 64
 BATCH_PIXELS = BATCH_PATCHES * 128 * 128
@@ -22,7 +22,7 @@ class TorchRestorer:
     In a batch, other kernels may be chosen: the last digits of a patch then depend on how many came along.
     """
 
-    model: TorchModel
+    model: Model
     scale: int
 
     @classmethod

@@ -7,7 +7,7 @@ from adaslide.adapters.inference.weights import Weights
 from adaslide.adapters.segmenters.unet import OnnxSegmenter
 from adaslide.domain.pixels import Mask, Pixels
 from adaslide_models.runtime.device import Device
-from adaslide_models.runtime.model import TorchModel, batches
+from adaslide_models.runtime.model import Model, TorchModel, batches
 
 BATCH_PIXELS = 32 * 512 * 512
 """Pixels at the net's scale at once on a CUDA device: 32 patches, 0.13 GB a layer."""
@@ -17,7 +17,7 @@ BATCH_PIXELS = 32 * 512 * 512
 class TorchSegmenter:
     """`Segmenter` as the ``canonical`` one, whose scaling and name it has; in float32 always, in batches."""
 
-    model: TorchModel
+    model: Model
     canonical: OnnxSegmenter
 
     @classmethod

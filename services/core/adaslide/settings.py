@@ -118,6 +118,10 @@ class Compression(_Group):
 
     workers: int | None = Field(None, ge=1)
     """Processes that encode patches; None lets the machine decide."""
+    runtime: Literal["onnx", "torch"] = "onnx"
+    """What runs the nets that judge and restore while packages are made. ``torch`` needs the extra `gpu`."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where torch runs them; ``auto`` is the graphics card where there is one."""
     attempts: int = Field(5, ge=1)
     """Tries of a shard or a job before a passing error becomes final."""
     lease_s: float = Field(60.0, gt=0)

@@ -2,7 +2,7 @@
 
 import os
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ from adaslide.adapters.objects.filesystem import FilesystemStore
 from adaslide.adapters.pyramid.tiff import TiffPyramidWriter
 from adaslide.adapters.rungs.exact import ExactRung
 from adaslide.adapters.rungs.image_codec import decode_coded, encode_image
+from adaslide.adapters.rungs.restored import RestoredRung
 from adaslide.adapters.segmenters.otsu import OtsuSegmenter
 from adaslide.adapters.segmenters.unet import OnnxSegmenter
 from adaslide.adapters.slides.openslide import ChildSlideReader, ReaderLimits
@@ -38,7 +39,9 @@ from adaslide.pipeline.report import Baseline
 from adaslide.pipeline.restore import PatchView, Restoration, RestoredRegion
 from adaslide.ports.agent import Agent
 from adaslide.ports.cache import Cache
+from adaslide.ports.nets import Nets
 from adaslide.ports.objects import ObjectStore
+from adaslide.ports.rungs import RungCodec
 from adaslide.ports.segmenter import Segmenter
 from adaslide.ports.slides import SlideReader
 
@@ -53,24 +56,38 @@ def folder_store(root: Path) -> ObjectStore:
     return FilesystemStore(root)
 
 
-def patch_encoder(plan: CompressionPlan) -> PatchEncoder:
-    """What encodes the patches of ``plan``. Picklable. Raises what `judge_named` raises."""
+def patch_encoder(plan: CompressionPlan, nets: Nets | None = None) -> PatchEncoder:
+    """What encodes the patches of ``plan``. Picklable. Raises what `judge_named` raises.
+
+    ``nets`` judge and restore in the place of the canonical runtime's, whose agent stays: it looks at a
+    thumbnail.
+    """
     profile = plan.profile
+    tried = tuple(weights_pinned(pin).digest for pin in profile.restorers)
     return PatchEncoder(
         profile=profile,
         patch=plan.patch,
         mpp=plan.mpp,
         glass=plan.glass,
         fill=plan.fill,
-        codecs=codec_runtime.rung_codecs(tuple(weights_pinned(pin).digest for pin in profile.restorers)),
+        codecs=_codecs(tried, nets),
         exact=ExactRung(),
-        judge=judge_named(profile.judge, plan.mpp),
+        judge=judge_named(profile.judge, plan.mpp, nets),
         agent=agent_named(profile.agent),
-        second=judge_named(profile.second_judge, plan.mpp) if profile.second_judge else None,
+        second=judge_named(profile.second_judge, plan.mpp, nets) if profile.second_judge else None,
+        runtime=nets.runtime if nets and (tried or profile.judge != OTSU) else None,
     )
 
 
-def judge_named(name: str, mpp: float) -> Segmenter:
+def _codecs(tried: tuple[bytes, ...], nets: Nets | None) -> Mapping[Rung, RungCodec]:
+    codecs = codec_runtime.rung_codecs(tried)
+    if nets is None:
+        return codecs
+    restored = RestoredRung(nets.restorers, tried)
+    return {rung: restored if isinstance(codec, RestoredRung) else codec for rung, codec in codecs.items()}
+
+
+def judge_named(name: str, mpp: float, nets: Nets | None = None) -> Segmenter:
     """The judge that a profile or a package names, for slides of ``mpp`` micrometres per pixel.
 
     Raises `WeightsMissing` where it is not installed, `InputError` for a scale that it does not know.
@@ -79,7 +96,7 @@ def judge_named(name: str, mpp: float) -> Segmenter:
         return OtsuSegmenter()
     judge = OnnxSegmenter.of(weights_pinned(name))
     judge.scaling.check(mpp)
-    return judge
+    return nets.segmenter(name) if nets else judge
 
 
 def agent_named(name: str | None) -> Agent:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +13,50 @@ from adaslide.pipeline.compress_shard import compress_shard
 from adaslide.pipeline.finalize import finalize
 from adaslide.pipeline.plan import CompressionPlan, plan
 from adaslide.ports.jobs import CompressRequest
+from adaslide.ports.nets import Nets
 from adaslide.ports.objects import ObjectStore
+
+NetProcesses = Callable[[int | None], AbstractContextManager[tuple[Executor, Nets]]]
+"""Opens that many processes, None for as many as suit the machine, and tells which nets run in them."""
 
 
 class Compute:
-    """Plans, compresses and finalizes. The pool starts with the first shard and stays."""
+    """Plans, compresses and finalizes. The pool starts with `start` or the first shard, and stays.
 
-    def __init__(self, workers: int | None) -> None:
+    With ``net_processes`` its nets run there, else under the canonical runtime.
+    """
+
+    def __init__(self, workers: int | None, net_processes: NetProcesses | None = None) -> None:
         self._workers = workers
+        self._net_processes = net_processes
         self._stack = ExitStack()
-        self._executor: Executor | None = None
+        self._started: tuple[Executor, Nets | None] | None = None
+
+    def start(self) -> None:
+        """Starts processes whose nets have to be checked, so that no job is begun under nets that fail.
+
+        Raises `ModelError` and `Unavailable`; nothing is started where the canonical runtime runs the nets.
+        """
+        if self._net_processes:
+            with self._pool():
+                pass
 
     def close(self) -> None:
         """Ends the processes."""
-        self._executor = None
+        self._started = None
         self._stack.close()
 
+    def _opened(self) -> tuple[Executor, Nets | None]:
+        if self._net_processes:
+            return self._stack.enter_context(self._net_processes(self._workers))
+        return self._stack.enter_context(wiring.patch_executor(self._workers)), None
+
     @contextmanager
-    def _pool(self) -> Iterator[Executor]:
-        if self._executor is None:
-            self._executor = self._stack.enter_context(wiring.patch_executor(self._workers))
+    def _pool(self) -> Iterator[tuple[Executor, Nets | None]]:
         try:
-            yield self._executor
+            if self._started is None:
+                self._started = self._opened()
+            yield self._started
         except BrokenExecutor as error:
             self.close()
             raise Unavailable("a process that encodes patches was lost") from error
@@ -57,8 +79,8 @@ class Compute:
     ) -> bool:
         """Writes the shard and its sidecar into ``staged``. False when ``cancelled`` said so; ``progress``
         is told how many more patches are done."""
-        with self._pool() as executor, wiring.open_slide(slide) as reader:
-            encoder = wiring.patch_encoder(work)
+        with self._pool() as (executor, nets), wiring.open_slide(slide) as reader:
+            encoder = wiring.patch_encoder(work, nets)
             return compress_shard(
                 work,
                 shard,
@@ -79,9 +101,10 @@ class Compute:
         *,
         seconds: float,
     ) -> dict[str, Any]:
-        """The totals of the package, which is then complete in its store."""
+        """The totals of the package, which is then complete in its store. No net runs here: reading back
+        proves what nets are given."""
         checker = wiring.plan_checker(work)
-        with self._pool() as executor:
+        with self._pool() as (executor, _):
             return finalize(
                 work,
                 package,

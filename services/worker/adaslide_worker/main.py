@@ -46,7 +46,8 @@ class Worker:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        """Raises `Unavailable` when Celery does not start."""
+        """Raises `Unavailable` when Celery does not start, `ModelError` when nets fail their golden tiles."""
+        self._compute.start()
         register(self._backend.celery, self._runner)
         if self._alone:
             with self._backend.database.write() as unit:

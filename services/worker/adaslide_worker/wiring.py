@@ -2,6 +2,7 @@
 
 import os
 import socket
+from functools import partial
 from uuid import uuid4
 
 from adaslide import probes
@@ -9,6 +10,7 @@ from adaslide.backend import Backend
 from adaslide.observability.readiness import Probe
 from adaslide.settings import Settings
 from adaslide_worker.compute import Compute
+from adaslide_worker.nets import check_extra, net_processes
 from adaslide_worker.reconciler import Reconciler
 from adaslide_worker.runner import JobRunner
 
@@ -21,8 +23,12 @@ def holder_name() -> str:
 
 
 def build_compute(settings: Settings) -> Compute:
-    """The heavy part; its processes start with the first job."""
-    return Compute(settings.compression.workers)
+    """The heavy part. Raises `InputError` where the settings ask for torch and it is not installed."""
+    rules = settings.compression
+    if rules.runtime == "onnx":
+        return Compute(rules.workers)
+    check_extra()
+    return Compute(rules.workers, partial(net_processes, rules.device))
 
 
 def build_runner(backend: Backend, compute: Compute, holder: str) -> JobRunner:

@@ -127,6 +127,13 @@ def test_our_own_services_get_settings_that_exist(name, monkeypatch):
     assert settings.metrics.port == 9464
 
 
+def test_the_worker_with_a_card_uses_it_and_no_other_does():
+    wants = {name: STACK["services"][name]["environment"] for name in OWN}
+    asked = {name: env.get("ADASLIDE_COMPRESSION__RUNTIME") for name, env in wants.items()}
+    assert asked == {"migrate": None, "api": None, "worker": None, "worker-gpu": "torch"}
+    assert wants["worker-gpu"]["ADASLIDE_COMPRESSION__DEVICE"] == "cuda"
+
+
 def test_what_depends_on_a_service_waits_for_it():
     for name in ("api", "worker", "worker-gpu"):
         needs = STACK["services"][name]["depends_on"]

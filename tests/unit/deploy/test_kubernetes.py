@@ -133,6 +133,20 @@ def test_everything_is_closed_but_for_what_is_named():
             assert rule.get("from") or rule.get("to")
 
 
+def test_the_worker_with_a_card_uses_it_and_no_other_does(monkeypatch):
+    given = {
+        name: {one["name"]: one["value"] for one in container.get("env", [])}
+        for name, deployment in of_kind("Deployment").items()
+        for container in deployment["spec"]["template"]["spec"]["containers"]
+    }
+    on_card = given.pop("adaslide-worker-gpu")
+    assert not any("ADASLIDE_COMPRESSION__RUNTIME" in others for others in given.values())
+    for name, value in on_card.items():
+        monkeypatch.setenv(name, value)
+    rules = load_settings().compression
+    assert (rules.runtime, rules.device) == ("torch", "cuda")
+
+
 def test_settings_exist_and_secrets_stay_out(monkeypatch):
     config = of_kind("ConfigMap")["adaslide"]["data"]
     assert not SECRET_KEYS.keys() & config.keys()

@@ -11,7 +11,7 @@ from adaslide.adapters.objects.memory import MemoryStore
 from adaslide.domain.decision import PatchFlag, PatchOutcome
 from adaslide.domain.errors import ChecksumMismatch, NotFound, QualityBelowFloor
 from adaslide.domain.fidelity import Fidelity
-from adaslide.domain.geometry import PatchIndex, ShardIndex, Size
+from adaslide.domain.geometry import SHARD_PATCHES, Size
 from adaslide.domain.profile import profile_named
 from adaslide.domain.rung import Rung
 from adaslide.domain.slide import MppOrigin, SlideFacts, SourceLevel
@@ -35,9 +35,10 @@ class Inline:
         return map(call, *arguments)
 
 
-def made(source_bytes=1000, dice=0.9, crc_off=0):
-    """(plan, package, scratch) of one patch, ready to be finalized."""
-    size = Size(50, 40)
+def made(source_bytes=1000, dice=0.9, crc_off=0, runtimes=(None,)):
+    """(plan, package, scratch) ready to be finalized: a row of one shard for each of ``runtimes``."""
+    cols = SHARD_PATCHES * (len(runtimes) - 1) + 1
+    size = Size(PATCH * cols - 14, 40)
     facts = SlideFacts(
         size, (SourceLevel(size, 1.0),), "test", 0.5, 20.0, None, None, source_bytes, "00" * 32
     )
@@ -47,7 +48,7 @@ def made(source_bytes=1000, dice=0.9, crc_off=0):
         0.5,
         MppOrigin.PROPERTIES,
         PATCH,
-        np.ones((1, 1), np.float32),
+        np.ones((1, cols), np.float32),
         (242, 242, 242),
     )
     pixels = np.full((PATCH, PATCH, 3), 120, np.uint8)
@@ -55,14 +56,18 @@ def made(source_bytes=1000, dice=0.9, crc_off=0):
     payload = codec_runtime.codec_for(Rung.FINE).encode(PatchSource(pixels, 50, 40), spec)
     crc = wiring.patch_checker(PATCH, 0.5, 242).crc32c(payload)
     fidelity = Fidelity(dice, 0.9, 0.9, 40.0, 1.0, 5.0)
-    outcome = PatchOutcome(
-        PatchIndex(0, 0), Rung.FINE, 60, 0.5, PatchFlag.NONE, fidelity, payload, crc + crc_off, 3, 0
-    )
-    maps = PatchMaps.empty(1, 1)
-    maps.record(0, 0, outcome)
     package, scratch = MemoryStore(), MemoryStore()
-    write_shard(package, 0, ShardIndex(0, 0), {PatchIndex(0, 0): payload})
-    scratch.put(sidecar_key(ShardIndex(0, 0)), sidecar(maps, np.full((4, 4, 3), 120, np.uint8)))
+    for shard, runtime in zip(plan.grid.shards(), runtimes, strict=True):
+        indices = list(plan.grid.patches_of(shard))
+        maps = PatchMaps.empty(1, len(indices))
+        for place, index in enumerate(indices):
+            outcome = PatchOutcome(
+                index, Rung.FINE, 60, 0.5, PatchFlag.NONE, fidelity, payload, crc + crc_off, 3, 0
+            )
+            maps.record(0, place, outcome)
+        write_shard(package, 0, shard, dict.fromkeys(indices, payload))
+        overview = np.full((4, 4 * len(indices), 3), 120, np.uint8)
+        scratch.put(sidecar_key(shard), sidecar(maps, overview, runtime))
     return plan, package, scratch
 
 
@@ -121,3 +126,18 @@ def test_finalizing_twice_gives_the_same_package():
     plan, package, scratch = made()
     first = finalized(plan, package, scratch)
     assert finalized(plan, package, scratch) == first
+
+
+TORCH = "torch 2.13.0 on cpu in fp32"
+
+
+@pytest.mark.parametrize(
+    ("runtimes", "told"),
+    [((None, None), None), ((TORCH, TORCH), [TORCH]), ((TORCH, None), ["onnxruntime", TORCH])],
+)
+def test_the_root_tells_what_ran_the_nets_unless_it_is_the_canonical_runtime_alone(runtimes, told):
+    plan, package, scratch = made(runtimes=runtimes)
+    finalized(plan, package, scratch)
+    block = PackageReader(package).info.attributes["runtime"]
+    assert block["onnxruntime"]
+    assert block.get("nets") == told

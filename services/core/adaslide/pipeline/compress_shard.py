@@ -27,6 +27,8 @@ from adaslide.ports.slides import EncodedTile, SlideReader, SourceTiles
 
 IN_FLIGHT = 8
 """Patches read ahead of the encoders: bounds memory whatever the number of workers' speed."""
+RUNTIME = "runtime"
+"""The sidecar's member for what ran the nets."""
 
 
 def sidecar_key(shard: ShardIndex) -> str:
@@ -69,9 +71,8 @@ def compress_shard(
     write_shard(package, 0, shard, payloads)
     rows = min(SHARD_PATCHES, grid.rows - shard.row * SHARD_PATCHES)
     cols = min(SHARD_PATCHES, grid.cols - shard.col * SHARD_PATCHES)
-    scratch.put(
-        sidecar_key(shard), sidecar(maps.corner(rows, cols), overview[: rows * block, : cols * block])
-    )
+    corner = overview[: rows * block, : cols * block]
+    scratch.put(sidecar_key(shard), sidecar(maps.corner(rows, cols), corner, encoder.runtime))
     return True
 
 
@@ -140,19 +141,22 @@ def _tiles(
         return ()
 
 
-def sidecar(maps: PatchMaps, overview: Pixels) -> bytes:
-    """A shard's maps and its part of the x16 overview, as `read_sidecar` takes them."""
+def sidecar(maps: PatchMaps, overview: Pixels, runtime: str | None = None) -> bytes:
+    """A shard's facts, as `read_sidecar` gives them."""
     buffer = io.BytesIO()
     arrays: dict[str, Any] = {"overview": overview, **maps.decision, **maps.quality}
+    if runtime is not None:
+        arrays[RUNTIME] = np.array(runtime)
     np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()
 
 
-def read_sidecar(data: bytes) -> tuple[PatchMaps, Pixels]:
-    """What `compress_shard` left: the shard's maps and its part of the x16 overview."""
+def read_sidecar(data: bytes) -> tuple[PatchMaps, Pixels, str | None]:
+    """What `compress_shard` left: the shard's maps, its part of the x16 overview, and the runtime of the nets
+    that measured it, None for the canonical one."""
     with np.load(io.BytesIO(data), allow_pickle=False) as stored:
         maps = PatchMaps(
             {name: stored[name] for name in DECISION_DTYPES},
             {name: stored[name] for name in METRICS},
         )
-        return maps, stored["overview"]
+        return maps, stored["overview"], str(stored[RUNTIME]) if RUNTIME in stored else None

@@ -59,7 +59,10 @@ class _Candidate:
 
 @dataclass(frozen=True, slots=True)
 class PatchEncoder:
-    """Encodes patches under one profile. Picklable: worker processes are sent one."""
+    """Encodes patches under one profile. Picklable: worker processes are sent one.
+
+    ``runtime`` runs the nets; None is the canonical one.
+    """
 
     profile: Profile
     patch: int
@@ -71,6 +74,7 @@ class PatchEncoder:
     judge: Segmenter
     agent: Agent
     second: Segmenter | None = None
+    runtime: str | None = None
 
     def encode(self, patch: PatchInput) -> EncodedPatch:
         """Raises `SlideCorrupt` when the patch can neither be read nor kept as it stands."""

@@ -28,6 +28,8 @@ from adaslide.ports.rungs import PatchSource
 OVERVIEW = RungSpec(Rung.FINE, Codec.AVIF, 1, 60, speed=6)
 ROOT_SLACK = 64
 """More than all the numbers of the totals can grow by when one of them changes."""
+CANONICAL = "onnxruntime"
+"""What ran the nets of a shard unless its sidecar says otherwise."""
 LIBRARIES = ("imagecodecs", "simplejpeg", "pillow", "numpy", "scikit-image", "onnxruntime", "openslide-bin")
 
 
@@ -77,7 +79,7 @@ def finalize(
     name of those the profile uses; ``seconds`` is what the shards took. Raises `PackageError` when the store
     does not give back what was written, `QualityBelowFloor` rather than publish a patch below its floor.
     """
-    maps, overview = _collected(plan, sidecar)
+    maps, overview, runtimes = _collected(plan, sidecar)
     _write_overviews(plan, package, overview, checker)
     write_level(package, levels_of(plan.facts.size, plan.patch)[0], plan.patch, plan.fill)
     write_maps(package, maps)
@@ -85,7 +87,7 @@ def finalize(
         write_icc(package, plan.facts.icc)
     draft = _Unpublished(package)
     facts = {"weights": dict(weights), "seconds": round(seconds, 3), "peak_rss_bytes": peak_rss_bytes}
-    totals = _write_root(plan, draft, maps, checker, facts)
+    totals = _write_root(plan, draft, maps, checker, facts, runtimes)
     if totals["violations"]:
         raise QualityBelowFloor(f"{totals['violations']} patches are below a floor of {plan.profile.id}")
     _read_back(draft, maps, checker, executor)
@@ -93,19 +95,23 @@ def finalize(
     return totals
 
 
-def _collected(plan: CompressionPlan, sidecar: Callable[[ShardIndex], bytes]) -> tuple[PatchMaps, Pixels]:
+def _collected(
+    plan: CompressionPlan, sidecar: Callable[[ShardIndex], bytes]
+) -> tuple[PatchMaps, Pixels, set[str]]:
     grid = plan.grid
     block = plan.patch // FIRST_OVERVIEW
     maps = PatchMaps.empty(grid.rows, grid.cols)
     overview = np.empty((grid.rows * block, grid.cols * block, 3), np.uint8)
+    runtimes = set()
     for shard in grid.shards():
-        part, pixels = read_sidecar(sidecar(shard))
+        part, pixels, runtime = read_sidecar(sidecar(shard))
+        runtimes.add(runtime or CANONICAL)
         top, left = shard.row * SHARD_PATCHES, shard.col * SHARD_PATCHES
         maps.paste(top, left, part)
         y, x = top * block, left * block
         overview[y : y + pixels.shape[0], x : x + pixels.shape[1]] = pixels
     size = plan.facts.size.shrunk(FIRST_OVERVIEW)
-    return maps, overview[: size.height, : size.width]
+    return maps, overview[: size.height, : size.width], runtimes
 
 
 def _write_overviews(
@@ -129,8 +135,12 @@ def _write_root(
     maps: PatchMaps,
     checker: PatchChecker,
     run: dict[str, Any],
+    runtimes: set[str],
 ) -> dict[str, Any]:
     facts = plan.facts
+    runtime: dict[str, Any] = {name: version(name) for name in LIBRARIES}
+    if runtimes != {CANONICAL}:
+        runtime["nets"] = sorted(runtimes)
     objects = dict(draft.list())
     attributes = {
         "profile": plan.profile.id,
@@ -149,7 +159,7 @@ def _write_root(
         },
         "weights": run["weights"],
         "software": {"adaslide": version("adaslide")},
-        "runtime": {name: version(name) for name in LIBRARIES},
+        "runtime": runtime,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "certificate": {"algorithm": "sha256-of-objects@1", "digest": objects_digest(draft, sorted(objects))},
     }
