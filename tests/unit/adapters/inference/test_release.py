@@ -1,4 +1,4 @@
-"""A release is one set: weights, manifest, cards, what the agent was rewarded with, and published results."""
+"""A release is one set: weights, manifest, cards, what the agent was measured with, and published results."""
 
 import hashlib
 import json
@@ -27,7 +27,7 @@ def test_a_card_is_of_the_weights_beside_it(name):
     assert weights.table["safetensors_sha256"] in card
 
 
-def test_the_agent_was_rewarded_with_the_released_judge_and_enhancer():
+def test_the_agent_was_kept_by_rewards_of_the_released_judge_and_enhancer():
     table = weights_named("cda-resnet18").table
     assert table["judge_sha256"] == weights_named("nuclei-unet").digest.hex()
     assert table["restorer_sha256"] == weights_named("fie-compact-x4").digest.hex()
