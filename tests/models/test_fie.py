@@ -14,6 +14,8 @@ pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
 pytest.importorskip("safetensors")
 
+from safetensors.torch import load_file
+
 from adaslide.adapters.inference.onnx import OnnxModel, planes_of
 from adaslide.adapters.inference.weights import weights_named
 from adaslide.adapters.restorers.bicubic import BicubicRestorer
@@ -29,6 +31,7 @@ from adaslide_models.train.fie_compact import FieCompact, Run, train
 
 torch = pytest.importorskip("torch")
 GOLDEN = Path(__file__).parent / "golden" / "fie_compact_loss.json"
+GOLDEN_SECOND = Path(__file__).parent / "golden" / "fie_compact_second_loss.json"
 STEPS = 40
 
 
@@ -84,6 +87,27 @@ def test_seeded_training_follows_the_golden_curve(config):
     np.testing.assert_allclose(losses, json.loads(GOLDEN.read_text()), atol=1e-3)
     log = [json.loads(line) for line in (config.out / "log.jsonl").read_text().splitlines()]
     assert set(log[-1]["gain_db"]) == {"q45", "lossless"}
+
+
+def test_a_second_run_begins_with_the_first_ones_net_and_goes_for_psnr(config):
+    train(config)
+    first = config.out / f"{config.name}.safetensors"
+    second = replace(
+        config,
+        out=config.out.with_name("second"),
+        start=first,
+        seed=1,
+        loss="log_error",
+        epsilon=0.01,
+        learning_rate=1e-3,
+    )
+    begun = Run(second).net.state_dict()
+    assert all(value.equal(begun[name]) for name, value in load_file(first).items())
+    losses = train(second)
+    np.testing.assert_allclose(losses, json.loads(GOLDEN_SECOND.read_text()), atol=0.01)
+    results = [json.loads((run.out / "result.json").read_text()) for run in (config, second)]
+    gains = [result["best_val_gain_db"] for result in results]
+    assert gains[1] > gains[0] > 0
 
 
 def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(config):

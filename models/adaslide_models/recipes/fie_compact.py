@@ -24,6 +24,7 @@ SHARE = {"brca_m2c": 5.0, "ocdc": 1.2, "osteosarcoma": 1.4, "brecahad": 2.0, "br
 def fie_compact(data: Path, split: Path, val: Path, out: Path, scale: int = 4) -> FieCompact:
     """x4: 48 features x 12 convolutions, 24 minutes on one idle thread of a server CPU; x2: 32 x 8, 11.
 
+    The released x4 went on from there in two further runs: its card has their commands.
     The qualities are those of the profiles' ladder, and no others: capacity is small. Raises `InputError`
     for another scale.
     """

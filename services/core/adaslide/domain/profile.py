@@ -9,7 +9,7 @@ from adaslide.domain.rung import Codec, RestorerKind, Rung, RungSpec
 OTSU = "otsu-haematoxylin@1"
 """The judge that needs no training."""
 NUCLEI_UNET = "nuclei-unet@8211c0dae8b6"
-FIE_X4 = "fie-compact-x4@b95f95d10540"
+FIE_X4 = "fie-compact-x4@92b417ce0215"
 FIE_X2 = "fie-compact-x2@7e7aa466f203"
 CDA = "cda-resnet18@517f21440207"
 """Weights, pinned: their name and the first twelve digits of their ONNX file's sha256. Other weights

@@ -21,7 +21,7 @@ BATCH_PATCHES = 1024
 
 @dataclass(frozen=True, slots=True)
 class MadeWith:
-    """Names as profiles pin them: ``fie-compact-x4@b95f95d10540``, ``otsu-haematoxylin@1``.
+    """Names as profiles pin them: ``fie-compact-x4@92b417ce0215``, ``otsu-haematoxylin@1``.
 
     ``restorers`` are the nets that were tried beside bicubic; ``nets`` all that are weights.
     """

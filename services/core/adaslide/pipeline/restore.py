@@ -33,7 +33,7 @@ class RestoredRegion:
 
     ``provenance`` is the one kind all those patches have, else `Provenance.MIXED` (glass beside
     tissue is mixed as well: it was not kept, and nothing here hides that). ``weights``: the nets
-    that synthesised pixels of it, as ``fie-compact-x4@b95f95d10540``.
+    that synthesised pixels of it, as ``fie-compact-x4@92b417ce0215``.
     """
 
     pixels: Pixels = field(repr=False)

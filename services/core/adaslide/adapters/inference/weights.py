@@ -66,7 +66,7 @@ def released() -> list[Weights]:
 
 
 def pinned(weights: Weights) -> str:
-    """The name by which profiles and packages pin ``weights``: ``fie-compact-x4@b95f95d10540``."""
+    """The name by which profiles and packages pin ``weights``: ``fie-compact-x4@92b417ce0215``."""
     return f"{weights.name}@{weights.digest.hex()[:PIN_DIGITS]}"
 
 
