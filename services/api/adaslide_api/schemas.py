@@ -5,10 +5,18 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from adaslide.domain.job import JobState
+from adaslide.domain.job import JobState, Urgency
 from adaslide.ports.jobs import CompressRequest, JobRecord, PackageRecord, SlideRecord
 
+UrgencyWord = Literal["stat", "routine", "bulk"]
 PatchWord = Literal["corrupt", "proposed", "demoted", "promoted"]
+
+
+URGENCY_WORDS: dict[Urgency, UrgencyWord] = {
+    Urgency.STAT: "stat",
+    Urgency.ROUTINE: "routine",
+    Urgency.BULK: "bulk",
+}
 
 
 class Body(BaseModel):
@@ -31,9 +39,26 @@ class CompressBody(Body):
     dice_floor: float | None = Field(None, allow_inf_nan=False)
     mpp: float | None = Field(None, allow_inf_nan=False, description="Micrometres per pixel at level 0")
     source: SourceBody | None = Field(None, description="Registers the slide first if it is not known")
+    urgency: UrgencyWord = Field("routine", description="Whose shards go first; also ahead of other tenants'")
 
     def request(self) -> CompressRequest:
         return CompressRequest(self.profile, self.lambda_, self.dice_floor, self.mpp)
+
+
+class HoldBody(Body):
+    """Why something must not be removed."""
+
+    reason: str = Field(
+        min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$", examples=["court order 4711"]
+    )
+
+
+class HoldOut(BaseModel):
+    """A legal hold: while it lasts, nothing it is on is removed. ``by`` is a principal's id."""
+
+    reason: str
+    by: str
+    at: datetime
 
 
 class PackageOut(BaseModel):
@@ -45,6 +70,7 @@ class PackageOut(BaseModel):
     profile: str
     created_at: datetime
     totals: dict[str, Any]
+    hold: HoldOut | None
     links: dict[str, str]
 
     @classmethod
@@ -58,6 +84,7 @@ class PackageOut(BaseModel):
             profile=package.request.profile,
             created_at=package.created_at,
             totals=package.totals,
+            hold=HoldOut(**package.hold) if package.hold else None,
             links={
                 "slide": slide,
                 "viewer": f"/viewer/{package.slide_id}{chosen}",
@@ -76,6 +103,7 @@ class SlideOut(BaseModel):
     sha256: str
     facts: dict[str, Any]
     packages: list[PackageOut]
+    hold: HoldOut | None
     links: dict[str, str]
 
     @classmethod
@@ -88,6 +116,7 @@ class SlideOut(BaseModel):
             sha256=slide.sha256,
             facts=slide.facts,
             packages=[PackageOut.of(package) for package in packages],
+            hold=HoldOut(**slide.hold) if slide.hold else None,
             links={"self": own, "compress": f"{own}/compress", "viewer": f"/viewer/{slide.id}"},
         )
 
@@ -108,13 +137,14 @@ class Progress(BaseModel):
 
 
 class JobOut(BaseModel):
-    """A job. ``package`` is there once it has succeeded."""
+    """A job. ``package`` is there once it has succeeded, until the package is removed."""
 
     id: str
     slide: str
     alias: str | None
     kind: str = "compress"
     state: JobState
+    urgency: UrgencyWord
     progress: Progress
     attempts: int
     problem: dict[str, Any] | None
@@ -135,6 +165,7 @@ class JobOut(BaseModel):
             slide=slide.id,
             alias=slide.alias,
             state=job.state,
+            urgency=URGENCY_WORDS[job.urgency],
             progress=Progress(done=job.done, total=job.total),
             attempts=job.attempts,
             problem=job.problem,

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from adaslide.adapters.db.ids import new_id
 from adaslide.domain.access import DEFAULT_TENANT
-from adaslide.domain.errors import Conflict, InputError, MissingMpp, Unavailable
+from adaslide.domain.errors import Conflict, InputError, MissingMpp, NotFound, Unavailable
 from adaslide.domain.job import JobState, Urgency
 from adaslide.domain.slide import MPP_RANGE
 from adaslide.ports.jobs import CompressRequest, Database, JobRecord, PackageRecord, SlideRecord, UnitOfWork
@@ -80,7 +80,12 @@ class Submitter:
     @staticmethod
     def _outcome(unit: UnitOfWork, job_id: str) -> JobRecord | PackageRecord:
         job = unit.jobs.get(job_id)
-        return unit.packages.get(job.package_id) if job.state is JobState.SUCCEEDED else job
+        if job.state is not JobState.SUCCEEDED:
+            return job
+        try:
+            return unit.packages.get(job.package_id)
+        except NotFound:
+            raise Conflict("the package that this Idempotency-Key led to was removed") from None
 
     def _job(
         self,

@@ -16,6 +16,7 @@ from adaslide_api.gate import Gate
 from adaslide_api.packages import OpenPackages, Tile
 from adaslide_api.policy import RestoredPolicy
 from adaslide_api.registration import Registrar
+from adaslide_api.retention import Retention
 from adaslide_api.serving.nets import NetQueue
 from adaslide_api.serving.prefetch import Prefetcher
 from adaslide_api.serving.renderer import Renderer
@@ -40,6 +41,7 @@ class Services:
     restored: RestoredPolicy
     registrar: Registrar
     submitter: Submitter
+    retention: Retention
     packages: OpenPackages
     renderer: Renderer
     prefetcher: Prefetcher | None
@@ -78,6 +80,7 @@ def build_services(backend: Backend) -> Services:
         tile_tokens=TileTokens(auth),
         restored=RestoredPolicy(settings.policy, database, decode),
         registrar=Registrar(settings, database, workspace.slides, workspace.sources),
+        retention=Retention(database),
         submitter=Submitter(database, settings.compression),
         packages=OpenPackages(database, workspace, limits.open_packages, threads, patches),
         renderer=renderer,

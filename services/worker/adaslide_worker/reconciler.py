@@ -98,9 +98,7 @@ class Reconciler:
     def _sweep(self) -> None:
         """Removes what ended jobs left, once no worker can be at it any more."""
         with self._database.read() as unit:
-            ended = [
-                (job, unit.packages.location_of(job.id)) for job in unit.jobs.unswept(self._rules.lease_s)
-            ]
+            ended = [(job, unit.packages.kept(job)) for job in unit.jobs.unswept(self._rules.lease_s)]
         for job, keep in ended:
             with suppress(AdaSlideError):
                 self._workspace.sweep(job, keep)

@@ -262,7 +262,8 @@ class JobRunner:
         """Removes what the ended job left, now; `Reconciler` looks again once no worker can be at it."""
         with suppress(AdaSlideError):
             with self._database.read() as unit:
-                job, keep = unit.jobs.get(job_id), unit.packages.location_of(job_id)
+                job = unit.jobs.get(job_id)
+                keep = unit.packages.kept(job)
             self._workspace.sweep(job, keep)
 
     def _failed(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Annotated
 
 from anyio import sleep, to_thread
@@ -10,11 +11,11 @@ from fastapi.responses import JSONResponse
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from adaslide.domain.access import Role
-from adaslide.domain.errors import InputError
+from adaslide.domain.errors import InputError, NotFound
 from adaslide.domain.job import JobState
 from adaslide.ports.jobs import JobEvent, JobRecord, UnitOfWork
 from adaslide_api.access import PrincipalDep, require
-from adaslide_api.deps import ServicesDep
+from adaslide_api.deps import Id, ServicesDep
 from adaslide_api.schemas import JobOut, JobPage
 from adaslide_api.wiring import Services
 
@@ -25,7 +26,10 @@ LOOK = require(Role.VIEWER, Role.INTEGRATOR, Role.OPERATOR)
 
 
 def _out(unit: UnitOfWork, job: JobRecord) -> JobOut:
-    package = unit.packages.get(job.package_id) if job.state is JobState.SUCCEEDED else None
+    package = None
+    if job.state is JobState.SUCCEEDED:
+        with suppress(NotFound):  # removed since
+            package = unit.packages.get(job.package_id)
     return JobOut.of(job, unit.slides.get(job.slide_id), package)
 
 
@@ -34,12 +38,13 @@ def jobs(
     parts: ServicesDep,
     principal: PrincipalDep,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    before: str | None = None,
-    slide: str | None = None,
+    before: Id | None = None,
+    slide: Id | None = None,
+    state: JobState | None = None,
 ) -> JobPage:
     """Jobs, newest first; ``slide`` (an id) keeps those of one slide."""
     with parts.backend.database.read() as unit:
-        found = unit.jobs.page(limit, before, slide, principal.tenant)
+        found = unit.jobs.page(limit, before, slide, principal.tenant, state)
         items = [_out(unit, job) for job in found]
     return JobPage(items=items, next=found[-1].id if len(found) == limit else None)
 
@@ -60,6 +65,19 @@ def job(job_id: str, parts: ServicesDep, principal: PrincipalDep) -> JobOut:
 def cancel(job_id: str, parts: ServicesDep, principal: PrincipalDep) -> Response:
     """Asks for the job's end; what it has written so far is removed."""
     job = parts.submitter.cancel(job_id, principal.tenant)
+    with parts.backend.database.read() as unit:
+        return JSONResponse(_out(unit, job).model_dump(mode="json"), 202)
+
+
+@router.post(
+    "/jobs/{job_id}/replay",
+    status_code=202,
+    response_model=JobOut,
+    dependencies=[require(Role.OPERATOR, action="job.replay")],
+)
+def replay(job_id: str, parts: ServicesDep, principal: PrincipalDep) -> Response:
+    """Queues a failed job again, from its beginning."""
+    job = parts.submitter.replay(job_id, principal.tenant)
     with parts.backend.database.read() as unit:
         return JSONResponse(_out(unit, job).model_dump(mode="json"), 202)
 

@@ -57,9 +57,10 @@ async def root() -> RedirectResponse:
 
 
 @router.get("/admin", dependencies=[require(Role.VIEWER, Role.INTEGRATOR, Role.OPERATOR)])
-async def admin() -> HTMLResponse:
+async def admin(principal: PrincipalDep) -> HTMLResponse:
     """Slides and jobs, live."""
-    return _page("admin.html", profiles=list(PROFILES))
+    may = {"cancel": principal.has(Role.INTEGRATOR), "replay": principal.has(Role.OPERATOR)}
+    return _page("admin.html", profiles=list(PROFILES), may=[name for name, does in may.items() if does])
 
 
 @router.get("/viewer/{key}", dependencies=[require(Role.VIEWER, tile_token=True)])

@@ -8,10 +8,11 @@ from pydantic import ValidationError
 
 from adaslide.domain.access import Role
 from adaslide.domain.errors import InputError, NotFound
+from adaslide.domain.job import Urgency
 from adaslide.ports.jobs import PackageRecord, SlideRecord
 from adaslide_api.access import PrincipalDep, require
-from adaslide_api.deps import ServicesDep
-from adaslide_api.registration import checked_alias
+from adaslide_api.deps import Id, ServicesDep
+from adaslide_api.registration import LONGEST_ALIAS, checked_alias
 from adaslide_api.schemas import CompressBody, JobOut, PackageOut, SlideOut, SlidePage, SourceBody
 from adaslide_api.trail import trail_of
 from adaslide_api.upload import receive_upload
@@ -98,11 +99,13 @@ def slides(
     parts: ServicesDep,
     principal: PrincipalDep,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    before: str | None = None,
+    before: Id | None = None,
+    sha256: Annotated[str | None, Query(pattern="^[0-9a-f]{64}$", description="Of the file")] = None,
+    alias: Annotated[str | None, Query(max_length=LONGEST_ALIAS, description="The whole name")] = None,
 ) -> SlidePage:
     """Registered slides, newest first."""
     with parts.backend.database.read() as unit:
-        found = unit.slides.page(limit, before, principal.tenant)
+        found = unit.slides.page(limit, before, principal.tenant, sha256, alias)
         items = [SlideOut.of(slide, unit.packages.of_slide(slide.id)) for slide in found]
     return SlidePage(items=items, next=found[-1].id if len(found) == limit else None)
 
@@ -133,7 +136,10 @@ async def compress(
     """Makes a job. The same request again finds the same job, or its package."""
     body = body or CompressBody()
     slide = await parts.register.run(_slide_to_compress, parts, principal.tenant, key, body.source)
-    outcome = await parts.register.run(parts.submitter.submit, slide, body.request(), idempotency_key)
+    urgency = Urgency[body.urgency.upper()]
+    outcome = await parts.register.run(
+        parts.submitter.submit, slide, body.request(), idempotency_key, urgency
+    )
     trail_of(request).note(slide=slide.id, job=getattr(outcome, "job_id", outcome.id))
     if isinstance(outcome, PackageRecord):
         package = PackageOut.of(outcome)

@@ -113,7 +113,12 @@ class SlideRepository(Protocol):
         ...
 
     def page(
-        self, limit: int, before: str | None = None, tenant: str = DEFAULT_TENANT, sha256: str | None = None
+        self,
+        limit: int,
+        before: str | None = None,
+        tenant: str = DEFAULT_TENANT,
+        sha256: str | None = None,
+        alias: str | None = None,
     ) -> list[SlideRecord]:
         """The tenant's, newest first, those older than the slide ``before``."""
         ...
@@ -136,8 +141,9 @@ class PackageRepository(Protocol):
         """Newest first."""
         ...
 
-    def location_of(self, job_id: str) -> str | None:
-        """Where the package lies that the job made or adopted; None when it made none."""
+    def kept(self, job: JobRecord) -> str | None:
+        """Where the package lies that the job made, as long as any row names it: its own, or that of a job
+        which adopted it. None when nothing of what the job wrote is a package."""
         ...
 
     def matching(self, slide: SlideRecord, request: CompressRequest) -> PackageRecord | None:
@@ -147,6 +153,11 @@ class PackageRepository(Protocol):
 
     def set_hold(self, package_id: str, hold: dict[str, Any] | None) -> None:
         """Forbids the package's removal, or allows it again."""
+        ...
+
+    def remove(self, package_id: str) -> None:
+        """The package exists no more; its objects are swept later unless another row names them too
+        (`kept`). Raises `Held` while it or its slide is held, `NotFound`."""
         ...
 
 
