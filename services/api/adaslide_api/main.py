@@ -30,6 +30,7 @@ from adaslide_api.routes import (
     package,
     pages,
     regions,
+    restores,
     slides,
     tiles,
     tokens,
@@ -88,7 +89,8 @@ def create_app(settings: Settings, *, worker: bool = True) -> FastAPI:
         probes.append(Probe("workers", lambda: _check_embedded(app)))
     app.state.readiness = Readiness(probes)
     # Tiles come first: their paths would else be taken for a slide's name.
-    for routes in (tiles, tokens, slides, regions, package, holds, jobs, audit, health, metrics, pages):
+    of_slides = (tiles, tokens, slides, regions, package, holds, restores)
+    for routes in (*of_slides, jobs, audit, health, metrics, pages):
         app.include_router(routes.router)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     errors.install(app)

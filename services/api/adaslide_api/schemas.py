@@ -1,11 +1,12 @@
 """What goes in and out as JSON."""
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from adaslide.domain.job import JobState, Urgency
+from adaslide.domain.job import JobKind, JobState, Urgency
 from adaslide.ports.jobs import CompressRequest, JobRecord, PackageRecord, SlideRecord
 
 UrgencyWord = Literal["stat", "routine", "bulk"]
@@ -31,6 +32,14 @@ class SourceBody(Body):
     uri: str = Field(max_length=4096, examples=["file:///slides/one.svs"])
 
 
+CALLBACK = Field(
+    None,
+    max_length=2048,
+    description="Is told how the job ended, if the installation allows that host",
+    examples=["https://lis.example/adaslide"],
+)
+
+
 class CompressBody(Body):
     """How to compress; everything has a default."""
 
@@ -39,6 +48,7 @@ class CompressBody(Body):
     dice_floor: float | None = Field(None, allow_inf_nan=False)
     mpp: float | None = Field(None, allow_inf_nan=False, description="Micrometres per pixel at level 0")
     source: SourceBody | None = Field(None, description="Registers the slide first if it is not known")
+    callback_url: str | None = CALLBACK
     urgency: UrgencyWord = Field("routine", description="Whose shards go first; also ahead of other tenants'")
 
     def request(self) -> CompressRequest:
@@ -59,6 +69,16 @@ class HoldOut(BaseModel):
     reason: str
     by: str
     at: datetime
+
+
+class RestoreBody(Body):
+    """The file to make of a package."""
+
+    format: Literal["tiff", "original"] = Field(
+        "tiff", description="original: the source's own tiles, of a package that holds all of them"
+    )
+    level: int = Field(0, ge=0, le=30, description="0 is full resolution; each level halves it")
+    callback_url: str | None = CALLBACK
 
 
 class PackageOut(BaseModel):
@@ -128,6 +148,19 @@ class SlidePage(BaseModel):
     next: str | None
 
 
+class ResultOut(BaseModel):
+    """A restored file, as long as it is kept. ``reencoded`` is what its JPEG costs against the restored
+    pixels; null where it holds the source's own tiles."""
+
+    format: str
+    bytes: int
+    sha256: str
+    width: int
+    height: int
+    level: int
+    reencoded: dict[str, float] | None
+
+
 class Progress(BaseModel):
     """``done`` of ``total``; ``total`` is 0 until the slide was looked at."""
 
@@ -137,12 +170,13 @@ class Progress(BaseModel):
 
 
 class JobOut(BaseModel):
-    """A job. ``package`` is there once it has succeeded, until the package is removed."""
+    """A job. ``package`` is there once one that compresses has succeeded, until the package is removed;
+    ``result`` once one that restores has, until it expires."""
 
     id: str
     slide: str
     alias: str | None
-    kind: str = "compress"
+    kind: JobKind
     state: JobState
     urgency: UrgencyWord
     progress: Progress
@@ -154,33 +188,33 @@ class JobOut(BaseModel):
     finished_at: datetime | None
     seconds: float
     package: PackageOut | None
+    result: ResultOut | None
     links: dict[str, str]
 
     @classmethod
     def of(cls, job: JobRecord, slide: SlideRecord, package: PackageRecord | None = None) -> Self:
         own = f"/jobs/{job.id}"
-        request = job.request
+        links = {"self": own, "events": f"{own}/events", "slide": f"/slides/{slide.id}"}
+        if job.result is not None:
+            links["result"] = f"{own}/result"
         return cls(
             id=job.id,
             slide=slide.id,
             alias=slide.alias,
+            kind=job.kind,
             state=job.state,
             urgency=URGENCY_WORDS[job.urgency],
             progress=Progress(done=job.done, total=job.total),
             attempts=job.attempts,
             problem=job.problem,
-            request={
-                "profile": request.profile,
-                "lambda": request.lambda_,
-                "dice_floor": request.dice_floor,
-                "mpp": request.mpp,
-            },
+            request={name.rstrip("_"): value for name, value in asdict(job.request).items()},
             created_at=job.created_at,
             started_at=job.started_at,
             finished_at=job.finished_at,
             seconds=round(job.seconds, 3),
             package=PackageOut.of(package) if package else None,
-            links={"self": own, "events": f"{own}/events", "slide": f"/slides/{slide.id}"},
+            result=ResultOut.model_validate(job.result) if job.result else None,
+            links=links,
         )
 
 

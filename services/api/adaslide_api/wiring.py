@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from adaslide.adapters.cache.memory import MemoryCache
 from adaslide.adapters.cache.redis import RedisCache
 from adaslide.adapters.identity.oidc import OidcVerifier
+from adaslide.adapters.webhooks.rules import AllowedHosts
 from adaslide.backend import Backend
 from adaslide.codec_runtime import restorer_with
 from adaslide.pipeline.restore import PatchView, RestoredRegion
+from adaslide.ports.webhooks import CallbackRules
 from adaslide.settings import CacheSettings, Settings
 from adaslide_api.auth import Authenticator
 from adaslide_api.gate import Gate
@@ -42,6 +44,7 @@ class Services:
     registrar: Registrar
     submitter: Submitter
     retention: Retention
+    callbacks: CallbackRules
     packages: OpenPackages
     renderer: Renderer
     prefetcher: Prefetcher | None
@@ -81,6 +84,7 @@ def build_services(backend: Backend) -> Services:
         restored=RestoredPolicy(settings.policy, database, decode),
         registrar=Registrar(settings, database, workspace.slides, workspace.sources),
         retention=Retention(database),
+        callbacks=AllowedHosts(settings.webhooks),
         submitter=Submitter(database, settings.compression),
         packages=OpenPackages(database, workspace, limits.open_packages, threads, patches),
         renderer=renderer,

@@ -4,6 +4,7 @@ Groups are joined to their fields by two underscores: ``ADASLIDE_SERVING__PORT=8
 is not a setting refuses to start, because a misspelt limit is a limit that is not there.
 """
 
+import base64
 import ipaddress
 import os
 from pathlib import Path
@@ -126,6 +127,8 @@ class Compression(_Group):
     """Seconds between two renewals: how often progress is written and a cancellation looked for."""
     reconcile_s: float = Field(2.0, gt=0)
     """Seconds between two looks for work that no message speaks of."""
+    result_s: float = Field(7 * 86_400, gt=0)
+    """Seconds that a restored file is kept after its job's end."""
     unfinished_jobs: int = Field(10_000, ge=1)
     """Unfinished jobs of all tenants; the next is answered 503 with Retry-After."""
     unfinished_jobs_per_tenant: int = Field(1_000, ge=1)
@@ -278,6 +281,48 @@ class Policy(_Group):
     """Whether restored pixels may be shown for primary diagnosis."""
 
 
+class Webhooks(_Group):
+    """Calling back whoever asked for a job, at its end."""
+
+    hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    """Hosts that may be called back, comma-separated: exact names, or ``.example.org`` for all below it.
+    Without any, nobody is."""
+    secret: SecretStr | None = None
+    """What signs messages: ``whsec_`` and base64 of 24 to 64 bytes, as Standard Webhooks has it."""
+    allow_private: bool = False
+    """Lets those hosts have addresses of this network, and http on this machine's own."""
+    ca_file: Path | None = None
+    """Certificates (PEM) of authorities that sign receivers', instead of the public ones."""
+    timeout_s: float = Field(10.0, gt=0, le=60)
+
+    @field_validator("hosts", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(filter(None, (host.strip().lower() for host in value.split(","))))
+
+    @field_validator("secret")
+    @classmethod
+    def _strong(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is None:
+            return None
+        text = secret.get_secret_value()
+        try:
+            size = len(base64.b64decode(text.removeprefix("whsec_"), validate=True))
+        except ValueError:
+            size = 0
+        if not (text.startswith("whsec_") and 24 <= size <= 64):
+            raise ValueError("a secret is whsec_ and base64 of 24 to 64 bytes")
+        return secret
+
+    @model_validator(mode="after")
+    def _signed(self) -> Self:
+        if self.hosts and self.secret is None:
+            raise ValueError("ADASLIDE_WEBHOOKS__HOSTS needs ADASLIDE_WEBHOOKS__SECRET")
+        return self
+
+
 class Telemetry(_Group):
     """What the processes tell about themselves: logs and traces. Never patient data."""
 
@@ -326,6 +371,7 @@ class Settings(BaseSettings):
     restoring: Restoring = Restoring()
     cache: CacheSettings = CacheSettings()
     compression: Compression = Compression()
+    webhooks: Webhooks = Webhooks()
     database: DatabaseSettings = DatabaseSettings()
     broker: Broker = Broker()
     store: Store = Store()

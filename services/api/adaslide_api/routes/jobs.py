@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Annotated
 
 from anyio import sleep, to_thread
@@ -22,6 +23,7 @@ from adaslide_api.wiring import Services
 router = APIRouter(tags=["jobs"])
 
 POLL_S = 0.25
+PROGRESS = "progress"
 LOOK = require(Role.VIEWER, Role.INTEGRATOR, Role.OPERATOR)
 
 
@@ -89,26 +91,37 @@ async def events(
     principal: PrincipalDep,
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> EventSourceResponse:
-    """The job's log as server-sent events, from ``Last-Event-ID`` on; ends with the job."""
+    """The job's log as server-sent events, from ``Last-Event-ID`` on, and between its lines ``progress``
+    without an id whenever patches were done; ends with the job."""
     if last_event_id and not last_event_id.isdecimal():
         raise InputError("Last-Event-ID is a number")
     await to_thread.run_sync(_look, parts, job_id, 0, principal.tenant)
     return EventSourceResponse(_follow(parts, job_id, int(last_event_id or 0), principal.tenant))
 
 
-def _look(parts: Services, job_id: str, after: int, tenant: str) -> tuple[list[JobEvent], bool]:
+def _look(parts: Services, job_id: str, after: int, tenant: str) -> tuple[list[JobEvent], JobRecord]:
     with parts.backend.database.read() as unit:
-        ended = unit.jobs.get(job_id, tenant).state.terminal
-        return unit.jobs.events(job_id, after), ended
+        job = unit.jobs.get(job_id, tenant)
+        return unit.jobs.events(job_id, after), job
 
 
 async def _follow(parts: Services, job_id: str, after: int, tenant: str) -> AsyncIterator[ServerSentEvent]:
+    told = None
     while True:
-        found, ended = await to_thread.run_sync(_look, parts, job_id, after, tenant)
+        found, job = await to_thread.run_sync(_look, parts, job_id, after, tenant)
         for event in found:
             data = json.dumps({**event.data, "at": event.at.isoformat()})
             yield ServerSentEvent(data, event=event.kind, id=str(event.id))
             after = event.id
-        if ended and not found:
+            if event.kind == PROGRESS:
+                told = event.data["done"], event.data["total"]
+        if job.state.terminal and not found:
             return
+        # Between two lines of the log, which has one per finished shard; without an id, because it is no
+        # place in the log that one could come back to.
+        if job.state is JobState.RUNNING and (job.done, job.total) != told and job.total:
+            told = job.done, job.total
+            at = datetime.now(UTC).isoformat()
+            data = json.dumps({"done": job.done, "total": job.total, "at": at})
+            yield ServerSentEvent(data, event=PROGRESS)
         await sleep(0 if found else POLL_S)

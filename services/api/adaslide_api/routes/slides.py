@@ -135,10 +135,12 @@ async def compress(
 ) -> Response:
     """Makes a job. The same request again finds the same job, or its package."""
     body = body or CompressBody()
+    if body.callback_url is not None:
+        parts.callbacks.checked(body.callback_url)
     slide = await parts.register.run(_slide_to_compress, parts, principal.tenant, key, body.source)
     urgency = Urgency[body.urgency.upper()]
     outcome = await parts.register.run(
-        parts.submitter.submit, slide, body.request(), idempotency_key, urgency
+        parts.submitter.submit, slide, body.request(), idempotency_key, urgency, body.callback_url
     )
     trail_of(request).note(slide=slide.id, job=getattr(outcome, "job_id", outcome.id))
     if isinstance(outcome, PackageRecord):

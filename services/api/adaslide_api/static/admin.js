@@ -40,6 +40,8 @@ function actionCell(job) {
   const cell = element("td", { class: "act" });
   if (job.package) {
     cell.append(element("a", { class: "button", href: job.package.links.viewer }, "View"));
+  } else if (job.links.result) {
+    cell.append(element("a", { class: "button", href: job.links.result }, "Download"));
   } else if (MAY.has("cancel") && ACTIVE.has(job.state) && job.state !== "cancelling") {
     cell.append(asking("Cancel", "DELETE", job.links.self));
   } else if (MAY.has("replay") && job.state === "failed") {
@@ -72,7 +74,7 @@ function row(job) {
     "tr",
     { "data-job": job.id, "data-state": job.state },
     element("td", { class: "slide" }, slide),
-    element("td", {}, job.request.profile),
+    element("td", {}, job.request.profile ?? `${job.kind} ${job.request.format}`),
     stateCell(job),
     progressCell(job),
     element("td", { class: "num" }, totals ? bytes(totals.source_bytes) : ""),

@@ -14,10 +14,10 @@ from adaslide.adapters.db.records import package_record, slide_record
 from adaslide.adapters.db.tables import Base, IdempotencyKeyRow, JobRow, PackageRow, SlideRow, utc_now
 from adaslide.domain.access import DEFAULT_TENANT
 from adaslide.domain.errors import Conflict, Held, NotFound
-from adaslide.ports.jobs import CompressRequest, JobRecord, PackageRecord, SlideRecord
+from adaslide.ports.jobs import CompressRequest, JobRecord, JobRequest, PackageRecord, SlideRecord
 
 
-def request_digest(request: CompressRequest) -> str:
+def request_digest(request: JobRequest) -> str:
     """The same for the same work."""
     return hashlib.sha256(json.dumps(asdict(request), sort_keys=True).encode()).hexdigest()
 
