@@ -21,6 +21,7 @@ from adaslide.settings import Serving, Settings
 from adaslide_api import errors
 from adaslide_api.auditor import Auditor
 from adaslide_api.guard import Guard
+from adaslide_api.openapi import describe
 from adaslide_api.routes import (
     audit,
     health,
@@ -94,6 +95,7 @@ def create_app(settings: Settings, *, worker: bool = True) -> FastAPI:
         app.include_router(routes.router)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     errors.install(app)
+    describe(app, users=settings.auth.required)
     app.add_middleware(Guard, settings=settings)
     app.add_middleware(Auditor, database=backend.database)
     app.add_middleware(TelemetryMiddleware, metrics=app.state.metrics)

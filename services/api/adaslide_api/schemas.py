@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from adaslide.domain.job import JobKind, JobState, Urgency
 from adaslide.ports.jobs import CompressRequest, JobRecord, PackageRecord, SlideRecord
+from adaslide_api import examples
 
 UrgencyWord = Literal["stat", "routine", "bulk"]
 PatchWord = Literal["corrupt", "proposed", "demoted", "promoted"]
@@ -43,6 +44,8 @@ CALLBACK = Field(
 class CompressBody(Body):
     """How to compress; everything has a default."""
 
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [examples.COMPRESS]})
+
     profile: str = Field("archive", max_length=64)
     lambda_: float | None = Field(None, alias="lambda", allow_inf_nan=False)
     dice_floor: float | None = Field(None, allow_inf_nan=False)
@@ -57,6 +60,8 @@ class CompressBody(Body):
 
 class HoldBody(Body):
     """Why something must not be removed."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [examples.HOLD]})
 
     reason: str = Field(
         min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$", examples=["court order 4711"]
@@ -74,6 +79,8 @@ class HoldOut(BaseModel):
 class RestoreBody(Body):
     """The file to make of a package."""
 
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [examples.RESTORE]})
+
     format: Literal["tiff", "original"] = Field(
         "tiff", description="original: the source's own tiles, of a package that holds all of them"
     )
@@ -83,6 +90,8 @@ class RestoreBody(Body):
 
 class PackageOut(BaseModel):
     """A finished package."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.PACKAGE]})
 
     id: str
     slide: str
@@ -116,6 +125,8 @@ class PackageOut(BaseModel):
 
 class SlideOut(BaseModel):
     """A registered slide."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.SLIDE]})
 
     id: str
     alias: str | None
@@ -172,6 +183,8 @@ class Progress(BaseModel):
 class JobOut(BaseModel):
     """A job. ``package`` is there once one that compresses has succeeded, until the package is removed;
     ``result`` once one that restores has, until it expires."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [examples.JOB]})
 
     id: str
     slide: str

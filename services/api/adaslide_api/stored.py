@@ -1,16 +1,29 @@
 """Objects of the store as answers, with ``Range``."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
 from adaslide.ports.objects import ReadStore
-from adaslide_api.entity_tags import not_modified
+from adaslide_api.entity_tags import BYTES, NOT_MODIFIED, not_modified
 from adaslide_api.errors import problem
+from adaslide_api.problems import problems
 from adaslide_api.ranges import ByteRange, Unsatisfiable, parse_range
 
 BLOCK_BYTES = 1 << 20
+JSON = "application/json"
+
+
+def object_responses(*media_types: str) -> dict[int | str, dict[str, Any]]:
+    """``responses=`` of a route that answers with `object_response`."""
+    content = {
+        media_type: {"schema": {"type": "object"} if media_type == JSON else BYTES}
+        for media_type in media_types
+    }
+    parts = {"description": "A part, as Range asked", "content": content}
+    return {200: {"content": content}, 206: parts, **NOT_MODIFIED, **problems(416)}
 
 
 def object_response(

@@ -10,7 +10,7 @@ from adaslide.domain.job import JobKind, JobState
 from adaslide.ports.jobs import Database, JobEvent, JobRecord, UnitOfWork
 from adaslide.ports.queue import Message, Task
 from adaslide.ports.webhooks import WebhookSender
-from adaslide.settings import Webhooks
+from adaslide.settings.webhooks import Webhooks
 
 logger = logging.getLogger(__name__)
 

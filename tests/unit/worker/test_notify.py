@@ -11,7 +11,7 @@ from adaslide.adapters.webhooks.sender import HttpWebhookSender
 from adaslide.domain.errors import QualityBelowFloor
 from adaslide.domain.job import JobState
 from adaslide.ports.queue import Message, Task
-from adaslide.settings import Webhooks
+from adaslide.settings.webhooks import Webhooks
 from adaslide_worker import notify
 from adaslide_worker.notify import Notifier
 from servers.receiver import Receiver

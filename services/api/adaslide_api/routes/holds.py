@@ -5,6 +5,7 @@ from fastapi import APIRouter, Request
 from adaslide.domain.access import Role
 from adaslide_api.access import PrincipalDep, require
 from adaslide_api.deps import ServicesDep
+from adaslide_api.problems import problems
 from adaslide_api.schemas import HoldBody, PackageOut, SlideOut
 from adaslide_api.trail import trail_of
 
@@ -57,7 +58,12 @@ def lift_package(
     trail_of(request).note(slide=package.slide_id)
 
 
-@router.delete(PACKAGE, dependencies=[require(Role.OPERATOR, action="package.remove")], status_code=204)
+@router.delete(
+    PACKAGE,
+    dependencies=[require(Role.OPERATOR, action="package.remove")],
+    status_code=204,
+    responses=problems(409),
+)
 def remove(key: str, package_id: str, parts: ServicesDep, principal: PrincipalDep, request: Request) -> None:
     """Removes the package. Pixels that another slide of the same bytes shares stay for that slide."""
     trail_of(request).note(slide=parts.retention.remove_package(key, package_id, principal))

@@ -17,6 +17,7 @@ from adaslide.domain.job import JobState
 from adaslide.ports.jobs import JobEvent, JobRecord, UnitOfWork
 from adaslide_api.access import PrincipalDep, require
 from adaslide_api.deps import Id, ServicesDep
+from adaslide_api.problems import problems
 from adaslide_api.schemas import JobOut, JobPage
 from adaslide_api.wiring import Services
 
@@ -24,6 +25,12 @@ router = APIRouter(tags=["jobs"])
 
 POLL_S = 0.25
 PROGRESS = "progress"
+EVENT = {
+    "type": "object",
+    "properties": {name: {"type": "string"} for name in ("id", "event", "data")},
+    "required": ["event", "data"],
+}
+"""Of the stream: ``data`` is JSON."""
 LOOK = require(Role.VIEWER, Role.INTEGRATOR, Role.OPERATOR)
 
 
@@ -62,6 +69,7 @@ def job(job_id: str, parts: ServicesDep, principal: PrincipalDep) -> JobOut:
     "/jobs/{job_id}",
     status_code=202,
     response_model=JobOut,
+    responses=problems(409),
     dependencies=[require(Role.INTEGRATOR, action="job.cancel")],
 )
 def cancel(job_id: str, parts: ServicesDep, principal: PrincipalDep) -> Response:
@@ -75,6 +83,7 @@ def cancel(job_id: str, parts: ServicesDep, principal: PrincipalDep) -> Response
     "/jobs/{job_id}/replay",
     status_code=202,
     response_model=JobOut,
+    responses=problems(409),
     dependencies=[require(Role.OPERATOR, action="job.replay")],
 )
 def replay(job_id: str, parts: ServicesDep, principal: PrincipalDep) -> Response:
@@ -84,7 +93,12 @@ def replay(job_id: str, parts: ServicesDep, principal: PrincipalDep) -> Response
         return JSONResponse(_out(unit, job).model_dump(mode="json"), 202)
 
 
-@router.get("/jobs/{job_id}/events", dependencies=[LOOK], response_class=EventSourceResponse)
+@router.get(
+    "/jobs/{job_id}/events",
+    dependencies=[LOOK],
+    response_class=EventSourceResponse,
+    responses={200: {"content": {"text/event-stream": {"schema": EVENT}}}},
+)
 async def events(
     job_id: str,
     parts: ServicesDep,

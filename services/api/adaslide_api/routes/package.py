@@ -8,7 +8,7 @@ from adaslide.domain.errors import InputError, NotFound
 from adaslide_api.access import require
 from adaslide_api.deps import PackageDep
 from adaslide_api.entity_tags import cache_headers, make_tag
-from adaslide_api.stored import object_response
+from adaslide_api.stored import object_response, object_responses
 
 router = APIRouter(tags=["package"])
 
@@ -18,7 +18,12 @@ READ = require(Role.VIEWER, action="package.read", once=True)
 @router.head(
     "/slides/{key}/package/{path:path}", dependencies=[READ], response_class=Response, include_in_schema=False
 )
-@router.get("/slides/{key}/package/{path:path}", dependencies=[READ], response_class=Response)
+@router.get(
+    "/slides/{key}/package/{path:path}",
+    dependencies=[READ],
+    response_class=Response,
+    responses=object_responses("application/json", "application/octet-stream"),
+)
 async def package_object(path: str, package: PackageDep, request: Request) -> Response:
     """One object of the package. ``Range`` is honoured."""
     try:

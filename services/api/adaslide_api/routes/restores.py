@@ -13,8 +13,9 @@ from adaslide.ports.jobs import JobRecord, PackageRecord, RestoreRequest, SlideR
 from adaslide_api.access import PrincipalDep, require
 from adaslide_api.deps import PackageDep, ServicesDep
 from adaslide_api.policy import USE_HEADER, AskedDep
+from adaslide_api.problems import problems
 from adaslide_api.schemas import JobOut, RestoreBody
-from adaslide_api.stored import object_response
+from adaslide_api.stored import object_response, object_responses
 from adaslide_api.trail import trail_of
 from adaslide_api.wiring import Services
 
@@ -29,6 +30,7 @@ READ = require(Role.VIEWER, Role.INTEGRATOR, action="result.read", once=True)
     dependencies=[require(Role.VIEWER, Role.INTEGRATOR, action="slide.restore")],
     status_code=202,
     response_model=JobOut,
+    responses=problems(409),
 )
 async def restore(
     package: PackageDep,
@@ -69,7 +71,7 @@ def _submit(
     "/jobs/{job_id}/result",
     dependencies=[READ],
     response_class=Response,
-    responses={200: {"content": {"image/tiff": {}}}, 206: {"content": {"image/tiff": {}}}},
+    responses=object_responses("image/tiff"),
 )
 async def result(
     job_id: str, request: Request, parts: ServicesDep, principal: PrincipalDep, asked: AskedDep

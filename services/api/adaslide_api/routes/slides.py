@@ -12,6 +12,7 @@ from adaslide.domain.job import Urgency
 from adaslide.ports.jobs import PackageRecord, SlideRecord
 from adaslide_api.access import PrincipalDep, require
 from adaslide_api.deps import Id, ServicesDep
+from adaslide_api.problems import problems
 from adaslide_api.registration import LONGEST_ALIAS, checked_alias
 from adaslide_api.schemas import CompressBody, JobOut, PackageOut, SlideOut, SlidePage, SourceBody
 from adaslide_api.trail import trail_of
@@ -23,6 +24,7 @@ router = APIRouter(tags=["slides"])
 JOB_RETRY_AFTER_S = 2
 REGISTER = require(Role.INTEGRATOR, action="slide.register")
 LOOK = require(Role.VIEWER, Role.INTEGRATOR)
+UNREADABLE = problems(404, 409, 413, 415, 422)
 _BODIES: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -71,7 +73,12 @@ def _created(slide: SlideRecord, *, new: bool) -> JSONResponse:
 
 
 @router.post(
-    "/slides", dependencies=[REGISTER], status_code=201, response_model=SlideOut, openapi_extra=_BODIES
+    "/slides",
+    dependencies=[REGISTER],
+    status_code=201,
+    response_model=SlideOut,
+    openapi_extra=_BODIES,
+    responses=UNREADABLE,
 )
 async def register(request: Request, parts: ServicesDep, principal: PrincipalDep) -> Response:
     """Registers an upload (``multipart/form-data``, field ``file``) or a slide read in place."""
@@ -86,6 +93,7 @@ async def register(request: Request, parts: ServicesDep, principal: PrincipalDep
     status_code=201,
     response_model=SlideOut,
     openapi_extra=_BODIES,
+    responses={200: {"model": SlideOut, "description": "It has that name already"}, **UNREADABLE},
 )
 async def register_as(key: str, request: Request, parts: ServicesDep, principal: PrincipalDep) -> Response:
     """The same under the caller's own name. 200 when the same slide has that name already."""
@@ -123,7 +131,7 @@ def slide(key: str, parts: ServicesDep, principal: PrincipalDep) -> SlideOut:
     dependencies=[require(Role.INTEGRATOR, action="slide.compress")],
     status_code=202,
     response_model=JobOut,
-    responses={200: {"model": PackageOut, "description": "The package exists already"}},
+    responses={200: {"model": PackageOut, "description": "The package exists already"}, **UNREADABLE},
 )
 async def compress(
     key: str,

@@ -4,7 +4,8 @@ import pytest
 
 from adaslide.adapters.webhooks.rules import AllowedHosts, reachable
 from adaslide.domain.errors import InputError
-from adaslide.settings import Webhooks, load_settings
+from adaslide.settings import load_settings
+from adaslide.settings.webhooks import Webhooks
 
 SECRET = "whsec_" + "A" * 32
 

@@ -13,7 +13,7 @@ from standardwebhooks.webhooks import Webhook
 
 from adaslide.adapters.webhooks.sender import HttpWebhookSender
 from adaslide.ports.webhooks import Delivery
-from adaslide.settings import Webhooks
+from adaslide.settings.webhooks import Webhooks
 from servers.receiver import Receiver
 
 SECRET = "whsec_" + "A" * 32

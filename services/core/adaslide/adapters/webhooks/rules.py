@@ -4,7 +4,8 @@ import ipaddress
 from urllib.parse import urlsplit
 
 from adaslide.domain.errors import InputError
-from adaslide.settings import Webhooks, is_loopback
+from adaslide.settings.group import is_loopback
+from adaslide.settings.webhooks import Webhooks
 
 LONGEST_URL = 2048
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address

@@ -10,7 +10,7 @@ from standardwebhooks.webhooks import Webhook
 from adaslide.adapters.webhooks.rules import AllowedHosts, reachable
 from adaslide.domain.errors import InputError
 from adaslide.ports.webhooks import Delivery
-from adaslide.settings import Webhooks
+from adaslide.settings.webhooks import Webhooks
 
 
 class HttpWebhookSender:

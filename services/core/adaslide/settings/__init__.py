@@ -4,16 +4,12 @@ Groups are joined to their fields by two underscores: ``ADASLIDE_SERVING__PORT=8
 is not a setting refuses to start, because a misspelt limit is a limit that is not there.
 """
 
-import base64
-import ipaddress
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
@@ -24,26 +20,14 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from adaslide.domain.access import TENANT_PATTERN
 from adaslide.domain.errors import InputError
+from adaslide.settings.group import Group, is_loopback
+from adaslide.settings.webhooks import Webhooks
 
 PREFIX = "ADASLIDE_"
 TOKEN_KEY_CHARS = 32
 
 
-def is_loopback(host: str) -> bool:
-    """Whether ``host`` is this machine's own, which no other machine reaches."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-class _Group(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Serving(_Group):
+class Serving(Group):
     """Where the service listens."""
 
     host: str = "127.0.0.1"
@@ -58,7 +42,7 @@ class Serving(_Group):
         return is_loopback(self.host)
 
 
-class Limits(_Group):
+class Limits(Group):
     """What one caller may ask for."""
 
     upload_bytes: int = Field(64 * 2**30, ge=1)
@@ -77,7 +61,7 @@ class Limits(_Group):
     """Seconds after which a tile or region that is not made yet is given up (504)."""
 
 
-class Restoring(_Group):
+class Restoring(Group):
     """How the API runs the nets that restore patches."""
 
     threads: int = Field(default_factory=lambda: max(1, (os.cpu_count() or 1) // 2), ge=1)
@@ -92,7 +76,7 @@ class Restoring(_Group):
     """Makes the tiles beside a served one while nobody waits for anything."""
 
 
-class CacheSettings(_Group):
+class CacheSettings(Group):
     """The tile cache that several API processes share."""
 
     url: str | None = None
@@ -114,7 +98,7 @@ class CacheSettings(_Group):
         return url
 
 
-class Compression(_Group):
+class Compression(Group):
     """How jobs run."""
 
     workers: int | None = Field(None, ge=1)
@@ -134,7 +118,7 @@ class Compression(_Group):
     unfinished_jobs_per_tenant: int = Field(1_000, ge=1)
 
 
-class DatabaseSettings(_Group):
+class DatabaseSettings(Group):
     """Where state lives."""
 
     url: str | None = None
@@ -152,7 +136,7 @@ class DatabaseSettings(_Group):
         return url
 
 
-class Broker(_Group):
+class Broker(Group):
     """Who wakes the workers."""
 
     url: str = "memory://"
@@ -173,7 +157,7 @@ class Broker(_Group):
         return url
 
 
-class Store(_Group):
+class Store(Group):
     """Where slides and packages lie."""
 
     url: str | None = None
@@ -205,7 +189,7 @@ class Store(_Group):
         return url
 
 
-class Oidc(_Group):
+class Oidc(Group):
     """The identity provider whose bearer tokens are accepted."""
 
     issuer: str = Field(min_length=1)
@@ -245,7 +229,7 @@ class Oidc(_Group):
         return url
 
 
-class Auth(_Group):
+class Auth(Group):
     """Who may use the service."""
 
     mode: Literal["none", "required"] = "none"
@@ -274,56 +258,14 @@ class Auth(_Group):
         return keys
 
 
-class Policy(_Group):
+class Policy(Group):
     """What the site allows."""
 
     restored_for_primary: bool = False
     """Whether restored pixels may be shown for primary diagnosis."""
 
 
-class Webhooks(_Group):
-    """Calling back whoever asked for a job, at its end."""
-
-    hosts: Annotated[tuple[str, ...], NoDecode] = ()
-    """Hosts that may be called back, comma-separated: exact names, or ``.example.org`` for all below it.
-    Without any, nobody is."""
-    secret: SecretStr | None = None
-    """What signs messages: ``whsec_`` and base64 of 24 to 64 bytes, as Standard Webhooks has it."""
-    allow_private: bool = False
-    """Lets those hosts have addresses of this network, and http on this machine's own."""
-    ca_file: Path | None = None
-    """Certificates (PEM) of authorities that sign receivers', instead of the public ones."""
-    timeout_s: float = Field(10.0, gt=0, le=60)
-
-    @field_validator("hosts", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        return tuple(filter(None, (host.strip().lower() for host in value.split(","))))
-
-    @field_validator("secret")
-    @classmethod
-    def _strong(cls, secret: SecretStr | None) -> SecretStr | None:
-        if secret is None:
-            return None
-        text = secret.get_secret_value()
-        try:
-            size = len(base64.b64decode(text.removeprefix("whsec_"), validate=True))
-        except ValueError:
-            size = 0
-        if not (text.startswith("whsec_") and 24 <= size <= 64):
-            raise ValueError("a secret is whsec_ and base64 of 24 to 64 bytes")
-        return secret
-
-    @model_validator(mode="after")
-    def _signed(self) -> Self:
-        if self.hosts and self.secret is None:
-            raise ValueError("ADASLIDE_WEBHOOKS__HOSTS needs ADASLIDE_WEBHOOKS__SECRET")
-        return self
-
-
-class Telemetry(_Group):
+class Telemetry(Group):
     """What the processes tell about themselves: logs and traces. Never patient data."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -343,7 +285,7 @@ class Telemetry(_Group):
         return endpoint.rstrip("/") if endpoint else None
 
 
-class MetricsSettings(_Group):
+class MetricsSettings(Group):
     """A second port for Prometheus and for probes, which knows no users: keep it inside."""
 
     port: int | None = Field(None, ge=0, le=65535)
