@@ -29,7 +29,9 @@ def job_record(slide, request=REQUEST, **other):
 
 def package_record(job, slide):
     now = datetime.now(UTC)
-    return PackageRecord(job.package_id, slide.id, job.id, job.request, {"ratio": 0.2}, now, f"{job.id}.zarr")
+    return PackageRecord(
+        job.package_id, slide.id, job.id, job.request, {"ratio": 0.2}, now, f"{job.package_id}.zarr"
+    )
 
 
 def opened(url, queue, *, migrated=False):

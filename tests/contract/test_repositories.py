@@ -10,7 +10,7 @@ from time import sleep
 import pytest
 
 from adaslide.adapters.db.ids import is_id, new_id
-from adaslide.domain.errors import BrokerUnavailable, Conflict, NotFound
+from adaslide.domain.errors import BrokerUnavailable, Conflict, Held, NotFound
 from adaslide.domain.geometry import ShardIndex
 from adaslide.domain.job import TRANSITIONS, JobState
 from adaslide.ports.queue import Message, Task
@@ -94,6 +94,54 @@ class RepositoryContract:
                 unit.slides.set_hold(slide.id, hold)
                 unit.packages.set_hold(job.package_id, hold)
                 assert unit.slides.get(slide.id).hold == unit.packages.get(job.package_id).hold == hold
+
+    @pytest.mark.parametrize("held", ["slide", "package"])
+    def test_what_is_held_is_not_removed(self, database, slide, job, held):
+        package = package_record(job, slide)
+        with database.write() as unit:
+            unit.packages.add(package)
+            repository, held_id = {
+                "slide": (unit.slides, slide.id),
+                "package": (unit.packages, package.id),
+            }[held]
+            repository.set_hold(held_id, {"by": "x"})
+        with pytest.raises(Held), database.write() as unit:
+            unit.packages.remove(package.id)
+        with database.write() as unit:
+            getattr(unit, f"{held}s").set_hold(held_id, None)
+            unit.packages.remove(package.id)
+        with database.write() as unit, pytest.raises(NotFound):
+            unit.packages.remove(package.id)
+
+    def test_objects_are_kept_as_long_as_any_row_names_them(self, database, slide, job):
+        made = package_record(job, slide)
+        twin = slide_record("twin")
+        adopting = job_record(twin)
+        adopted = replace(package_record(adopting, twin), location=made.location)
+        with database.write() as unit:
+            unit.slides.add(twin)
+            unit.jobs.add(adopting)
+            for each in (job, adopting):
+                unit.jobs.transition(each.id, JobState.FAILED)
+                unit.jobs.mark_swept(each.id)
+            unit.packages.add(made)
+            unit.packages.add(adopted)
+            assert unit.packages.kept(adopting) is None
+            unit.packages.remove(made.id)
+            assert unit.packages.kept(job) == made.location
+            assert unit.packages.of_slide(twin.id) == [adopted]
+            unit.packages.remove(adopted.id)
+            assert unit.packages.kept(job) is None
+            # Whoever sweeps looks again at the job that wrote them.
+            assert [j.id for j in unit.jobs.unswept(0)] == [job.id]
+
+    def test_slides_are_listed_by_alias_and_by_bytes(self, database, slide):
+        other = slide_record("other", sha256="1" * 64)
+        with database.write() as unit:
+            unit.slides.add(other)
+        with database.read() as unit:
+            assert unit.slides.page(9, alias="case 7") == unit.slides.page(9, sha256="0" * 64) == [slide]
+            assert unit.slides.page(9, alias="case") == []
 
     def test_many_slides_without_alias(self, database):
         with database.write() as unit:
@@ -254,7 +302,7 @@ class RepositoryContract:
             assert unit.packages.get(package.id) == unit.packages.matching(slide, REQUEST) == package
             assert unit.packages.matching(slide, replace(REQUEST, mpp=0.5)) is None
             assert unit.packages.of_slide(slide.id) == [package]
-            assert unit.packages.location_of(job.id) == package.location
+            assert unit.packages.kept(job) == package.location
             # The same bytes: of the same tenant it is the same work, of another it is not known.
             assert unit.packages.matching(twin, REQUEST) == package
             assert unit.packages.matching(stranger, REQUEST) is None

@@ -12,12 +12,13 @@ from adaslide.adapters.db.ids import new_id
 from adaslide.domain.geometry import ShardIndex
 from adaslide.domain.job import JobState, Urgency
 from adaslide.ports.gauges import ShardState, WorkGauges
-from adaslide.ports.jobs import CompressRequest
+from adaslide.ports.jobs import CompressRequest, RestoreRequest
 from adaslide.ports.queue import Message, Task
 from adaslide.ports.work import CANARY
 from contract.records import job_record, opened, slide_record
 
 LEASE_S = 60.0
+WAYS = ([], [JobState.RUNNING], [JobState.RUNNING, JobState.VERIFYING], [JobState.CANCELLING])
 
 
 class Silent:
@@ -227,6 +228,41 @@ class WorkContract:
             unit.work.claim(f"finalize/{jobs[1].id}", "me", LEASE_S)
             unit.work.claim(f"plan/{jobs[0].id}", "me", LEASE_S)
             assert unit.work.wake(0) == [Message(Task.SETTLE, (jobs[2].id,))]
+
+    def test_jobs_that_restore_are_woken_to_it_and_compressed_by_nobody(self, database, slide):
+        requests = [RestoreRequest(new_id(), "tiff", level) for level in range(4)]
+        jobs = [job_record(slide, request) for request in requests]
+        with database.write() as unit:
+            for job in jobs:
+                unit.jobs.add(job)
+                assert unit.jobs.get(job.id) == job
+            for job, states in zip(jobs, WAYS, strict=True):
+                assert all(unit.jobs.transition(job.id, state) for state in states)
+        with database.write() as unit:
+            expected = [Task.EXPORT, Task.EXPORT, Task.EXPORT, Task.SETTLE]
+            assert set(unit.work.wake(5)) == {
+                Message(task, (job.id,)) for task, job in zip(expected, jobs, strict=True)
+            }
+            assert unit.work.claim_shard("me", LEASE_S) is None
+            assert unit.work.waiting() == 0
+            for job in jobs[:3]:
+                unit.work.claim(f"export/{job.id}", "me", LEASE_S)
+        with database.write() as unit:
+            assert unit.work.wake(0) == [Message(Task.SETTLE, (jobs[3].id,))]
+
+    def test_callers_are_woken_for_until_they_were_told(self, database, slide):
+        job = job_record(slide, callback_url="https://hooks.example/")
+        with database.write() as unit:
+            unit.jobs.add(job)
+            unit.jobs.transition(job.id, JobState.FAILED)
+            assert not unit.jobs.get(job.id).told
+        with database.write() as unit:
+            assert unit.work.wake(5) == []  # it was sent with the failure
+            unit.work.forget_leases()
+            assert unit.work.wake(5) == [Message(Task.NOTIFY, (job.id,))]
+            unit.jobs.mark_told(job.id)
+            unit.work.forget_leases()
+            assert unit.work.wake(5) == []
 
     def test_a_planned_job_is_not_planned_again(self, database, running):
         job = running(1)

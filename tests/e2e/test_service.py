@@ -79,6 +79,25 @@ class TestJobs:
         assert every == sorted(every)
         assert events(every[1])[0] == every[2:]
 
+    def test_patches_are_seen_to_advance_before_their_shard_is_finished(self, service, client, sample_slide):
+        client.put("/slides/to follow", json={"uri": sample_slide.as_uri()}).raise_for_status()
+        job = client.post("/slides/to follow/compress", json={"dice_floor": 0.91}).json()
+        between, event = [], {}
+        with client.stream("GET", job["links"]["events"]) as stream:
+            for line in stream.iter_lines():
+                if line:
+                    name, _, value = line.partition(": ")
+                    event[name] = value
+                    continue
+                if event.get("event") == "progress" and "id" not in event:
+                    between.append(json.loads(event["data"])["done"])
+                    if len(between) == 2:
+                        break
+                event = {}
+        assert 0 < between[0] < between[1] < 35
+        client.delete(f"/jobs/{job['id']}")
+        assert service.job(job["id"])["state"] == "cancelled"
+
     def test_cancelling_a_job_under_way_leaves_nothing(self, service, client, sample_slide):
         client.put("/slides/to cancel", json={"uri": sample_slide.as_uri()}).raise_for_status()
         job = client.post("/slides/to cancel/compress", json={"profile": "archive", "dice_floor": 0.9}).json()

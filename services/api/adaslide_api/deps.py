@@ -19,6 +19,8 @@ def services(request: Request) -> Services:
 
 
 ServicesDep = Annotated[Services, Depends(services)]
+Id = Annotated[str, Query(max_length=26, pattern="^[0-9a-z]+$")]
+"""An id of ours as a parameter. One that nothing has is no error: it finds nothing."""
 PackageId = Annotated[str | None, Query(alias="package", description="A package's id, else the newest")]
 
 

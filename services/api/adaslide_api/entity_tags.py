@@ -3,12 +3,16 @@
 import hashlib
 from functools import cache
 from importlib.metadata import version
+from typing import Any
 
 from fastapi import Request
 
 from adaslide_api.packages import OpenPackage
 from adaslide_api.policy import USE_HEADER
 
+NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "As If-None-Match has it"}}
+"""``responses=`` of a route that knows entity tags."""
+BYTES = {"type": "string", "format": "binary"}
 YEAR_S, MINUTE_S = 31_536_000, 60
 
 

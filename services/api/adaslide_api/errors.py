@@ -9,8 +9,8 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from adaslide.domain import errors
+from adaslide_api.problems import PROBLEM_TYPE
 
-PROBLEM_TYPE = "application/problem+json"
 RETRY_AFTER_S = 2
 
 STATUS: dict[type[errors.AdaSlideError], int] = {
@@ -66,6 +66,8 @@ def _invalid(request: Request, error: Exception) -> JSONResponse:
 
 def _framework(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    if error.status_code == HTTPStatus.BAD_REQUEST:  # a body that is no text at all
+        return problem(422, errors.InputError.code, "the request does not have the form it needs")
     code = _FRAMEWORK_CODES.get(error.status_code, f"http-{error.status_code}")
     response = problem(
         error.status_code, code, HTTPStatus(error.status_code).description or str(error.detail)

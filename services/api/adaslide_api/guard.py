@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from adaslide.domain.errors import SlideTooLarge
+from adaslide.domain.errors import NotFound, SlideTooLarge
 from adaslide.settings import Settings
 from adaslide_api.errors import problem
 
@@ -76,6 +76,9 @@ class Guard:
         host = headers.get("host", "")
         if self._hosts is not None and _host_name(host) not in self._hosts:
             return problem(421, "wrong-host", "this service answers to this machine's own names only")
+        if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+            # No text in the database can hold it, and PostgreSQL refuses to be asked for it.
+            return problem(404, NotFound.code, "nothing has such a name")
         origin = headers.get("origin")
         if scope["method"] not in SAFE_METHODS and origin is not None and urlsplit(origin).netloc != host:
             return problem(403, "wrong-origin", "a page of another site may not change anything here")

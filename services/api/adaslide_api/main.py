@@ -21,7 +21,21 @@ from adaslide.settings import Serving, Settings
 from adaslide_api import errors
 from adaslide_api.auditor import Auditor
 from adaslide_api.guard import Guard
-from adaslide_api.routes import audit, health, jobs, metrics, package, pages, regions, slides, tiles, tokens
+from adaslide_api.openapi import describe
+from adaslide_api.routes import (
+    audit,
+    health,
+    holds,
+    jobs,
+    metrics,
+    package,
+    pages,
+    regions,
+    restores,
+    slides,
+    tiles,
+    tokens,
+)
 from adaslide_api.telemetry import TelemetryMiddleware
 from adaslide_api.wiring import build_services
 from adaslide_worker.main import Worker
@@ -76,10 +90,12 @@ def create_app(settings: Settings, *, worker: bool = True) -> FastAPI:
         probes.append(Probe("workers", lambda: _check_embedded(app)))
     app.state.readiness = Readiness(probes)
     # Tiles come first: their paths would else be taken for a slide's name.
-    for routes in (tiles, tokens, slides, regions, package, jobs, audit, health, metrics, pages):
+    of_slides = (tiles, tokens, slides, regions, package, holds, restores)
+    for routes in (*of_slides, jobs, audit, health, metrics, pages):
         app.include_router(routes.router)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     errors.install(app)
+    describe(app, users=settings.auth.required)
     app.add_middleware(Guard, settings=settings)
     app.add_middleware(Auditor, database=backend.database)
     app.add_middleware(TelemetryMiddleware, metrics=app.state.metrics)

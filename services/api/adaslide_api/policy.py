@@ -12,8 +12,9 @@ from adaslide.domain.access import Use
 from adaslide.domain.errors import RestoredNotForPrimary
 from adaslide.domain.geometry import Region
 from adaslide.domain.rung import RESTORED_RUNGS, Provenance
+from adaslide.pipeline.made_with import has_restored
 from adaslide.pipeline.restore import Restoration, RestoredRegion, Unfinished
-from adaslide.ports.jobs import Database, PackageRecord
+from adaslide.ports.jobs import Database, JobRecord, PackageRecord
 from adaslide.settings import Policy
 from adaslide_api.gate import Gate
 from adaslide_api.packages import OpenPackage
@@ -22,7 +23,6 @@ USE_HEADER = "X-AdaSlide-Use"
 PREVIEW_FACTOR = 4
 """No rung stores less than a quarter of a side: at this scale nothing was added to what was measured."""
 _RUNGS = [int(rung) for rung in RESTORED_RUNGS]
-_LABELS = frozenset(rung.label for rung in RESTORED_RUNGS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class RestoredPolicy:
 
         Raises `RestoredNotForPrimary`, which points to a package without restored patches if there is one.
         """
-        forbidden = asked.use is Use.PRIMARY and not self._allowed
+        forbidden = self._forbids(asked)
         # Below full resolution nothing is restored: payloads' previews and stored overviews are shown.
         if downsample > 1 or not (forbidden or asked.preview):
             return False
@@ -70,21 +70,31 @@ class RestoredPolicy:
             return True
         raise await self._decode.run(self._refusal, package.record)
 
+    async def check_file(self, package: PackageRecord, level: int, asked: Asked) -> None:
+        """Raises `RestoredNotForPrimary` when a file of the package at ``level`` would hold restored pixels
+        that are not to be shown."""
+        if self._forbids(asked) and level == 0 and has_restored(package.totals):
+            raise await self._decode.run(self._refusal, package)
+
+    def check_result(self, job: JobRecord, asked: Asked) -> None:
+        """The same for the file that ``job`` made, whose package may be gone."""
+        assert job.result is not None
+        if self._forbids(asked) and job.result["restored"]:
+            raise RestoredNotForPrimary("restored pixels are not shown for primary diagnosis", exact=None)
+
+    def _forbids(self, asked: Asked) -> bool:
+        return asked.use is Use.PRIMARY and not self._allowed
+
     def _refusal(self, shown: PackageRecord) -> RestoredNotForPrimary:
         with self._database.read() as unit:
             packages = unit.packages.of_slide(shown.slide_id)
-        whole = next((package for package in packages if not has_restored(package)), None)
+        whole = next((package for package in packages if not has_restored(package.totals)), None)
         return RestoredNotForPrimary(
             "restored pixels are not shown for primary diagnosis; preview=true shows what was stored",
             exact=None
             if whole is None
             else {"package": whole.id, "dzi": f"/slides/{whole.slide_id}.dzi?package={whole.id}"},
         )
-
-
-def has_restored(package: PackageRecord) -> bool:
-    """Whether any patch of it is restored."""
-    return not _LABELS.isdisjoint(package.totals["patches"]["by_rung"])
 
 
 def holds_restored(package: OpenPackage, where: Region) -> bool:

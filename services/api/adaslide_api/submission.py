@@ -1,4 +1,4 @@
-"""How a compression is asked for: the same work is never done twice."""
+"""How a job is asked for: the same work is never done twice."""
 
 import hashlib
 import json
@@ -7,10 +7,19 @@ from datetime import UTC, datetime
 
 from adaslide.adapters.db.ids import new_id
 from adaslide.domain.access import DEFAULT_TENANT
-from adaslide.domain.errors import Conflict, InputError, MissingMpp, Unavailable
-from adaslide.domain.job import JobState, Urgency
+from adaslide.domain.errors import Conflict, InputError, MissingMpp, NotFound, Unavailable
+from adaslide.domain.job import JobKind, JobState, Urgency
 from adaslide.domain.slide import MPP_RANGE
-from adaslide.ports.jobs import CompressRequest, Database, JobRecord, PackageRecord, SlideRecord, UnitOfWork
+from adaslide.ports.jobs import (
+    CompressRequest,
+    Database,
+    JobRecord,
+    JobRequest,
+    PackageRecord,
+    RestoreRequest,
+    SlideRecord,
+    UnitOfWork,
+)
 from adaslide.ports.queue import Message, Task
 from adaslide.settings import Compression
 from adaslide.wiring import judge_named
@@ -37,6 +46,33 @@ def checked_request(slide: SlideRecord, request: CompressRequest) -> CompressReq
     return CompressRequest(policy.id, request.lambda_, request.dice_floor, request.mpp)
 
 
+def _first_message(job: JobRecord) -> Message:
+    return Message(Task.EXPORT if job.kind is JobKind.RESTORE else Task.PLAN, (job.id,))
+
+
+class _Order:
+    """A request under the caller's Idempotency-Key, if it has one."""
+
+    def __init__(self, slide: SlideRecord, request: JobRequest, key: str | None) -> None:
+        # Two tenants may use one key.
+        self._key = None if key is None else _digest(json.dumps([slide.tenant, key]))
+        self._fingerprint = _digest(json.dumps([slide.id, asdict(request)], sort_keys=True))
+
+    def known(self, unit: UnitOfWork) -> str | None:
+        """The job that the key made. Raises `Conflict` when it came with another request."""
+        used = None if self._key is None else unit.keys.get(self._key)
+        if used is None:
+            return None
+        if used[0] != self._fingerprint:
+            raise Conflict("that Idempotency-Key was used for another request")
+        return used[1]
+
+    def remember(self, unit: UnitOfWork, job_id: str) -> None:
+        """The key has made that job."""
+        if self._key is not None:
+            unit.keys.add(self._key, self._fingerprint, job_id)
+
+
 class Submitter:
     """Makes jobs, or finds the one, or the package, that is the answer already."""
 
@@ -59,34 +95,47 @@ class Submitter:
         `Unavailable` when too many jobs are unfinished.
         """
         request = checked_request(slide, request)
-        # Two tenants may use one key.
-        digest = None if key is None else _digest(json.dumps([slide.tenant, key]))
-        fingerprint = _digest(json.dumps([slide.id, asdict(request)], sort_keys=True))
+        order = _Order(slide, request, key)
         with self._database.write() as unit:
-            used = None if digest is None else unit.keys.get(digest)
-            if used is not None:
-                if used[0] != fingerprint:
-                    raise Conflict("that Idempotency-Key was used for another request")
-                return self._outcome(unit, used[1])
+            known = order.known(unit)
+            if known is not None:
+                return self._outcome(unit, known)
             package = unit.packages.matching(slide, request)
             if package is not None and package.slide_id == slide.id:
                 job_id = package.job_id
             else:
                 job_id = self._job(unit, slide, request, urgency, callback_url).id
-            if digest is not None:
-                unit.keys.add(digest, fingerprint, job_id)
+            order.remember(unit, job_id)
             return self._outcome(unit, job_id)
+
+    def restore(
+        self, slide: SlideRecord, request: RestoreRequest, key: str | None, callback_url: str | None = None
+    ) -> JobRecord:
+        """The job that writes the file, unless one is under way already. Raises `Conflict` and `Unavailable`
+        as `submit` does."""
+        order = _Order(slide, request, key)
+        with self._database.write() as unit:
+            known = order.known(unit)
+            if known is None:
+                known = self._job(unit, slide, request, Urgency.ROUTINE, callback_url).id
+                order.remember(unit, known)
+            return unit.jobs.get(known)
 
     @staticmethod
     def _outcome(unit: UnitOfWork, job_id: str) -> JobRecord | PackageRecord:
         job = unit.jobs.get(job_id)
-        return unit.packages.get(job.package_id) if job.state is JobState.SUCCEEDED else job
+        if job.state is not JobState.SUCCEEDED:
+            return job
+        try:
+            return unit.packages.get(job.package_id)
+        except NotFound:
+            raise Conflict("the package that this Idempotency-Key led to was removed") from None
 
     def _job(
         self,
         unit: UnitOfWork,
         slide: SlideRecord,
-        request: CompressRequest,
+        request: JobRequest,
         urgency: Urgency,
         callback_url: str | None,
     ) -> JobRecord:
@@ -114,7 +163,7 @@ class Submitter:
             callback_url=callback_url,
         )
         unit.jobs.add(job)
-        unit.send(Message(Task.PLAN, (job.id,)))
+        unit.send(_first_message(job))
         return job
 
     def _check_room(self, unit: UnitOfWork, tenant: str) -> None:
@@ -143,5 +192,5 @@ class Submitter:
             if not unit.jobs.transition(job_id, JobState.QUEUED):
                 raise Conflict(f"only a failed job is replayed; this one is {job.state.value}")
             self._check_room(unit, tenant)
-            unit.send(Message(Task.PLAN, (job_id,)))
+            unit.send(_first_message(job))
             return unit.jobs.get(job_id)

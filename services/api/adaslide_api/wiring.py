@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from adaslide.adapters.cache.memory import MemoryCache
 from adaslide.adapters.cache.redis import RedisCache
 from adaslide.adapters.identity.oidc import OidcVerifier
+from adaslide.adapters.webhooks.rules import AllowedHosts
 from adaslide.backend import Backend
 from adaslide.codec_runtime import restorer_with
 from adaslide.pipeline.restore import PatchView, RestoredRegion
+from adaslide.ports.webhooks import CallbackRules
 from adaslide.settings import CacheSettings, Settings
 from adaslide_api.auth import Authenticator
 from adaslide_api.gate import Gate
 from adaslide_api.packages import OpenPackages, Tile
 from adaslide_api.policy import RestoredPolicy
 from adaslide_api.registration import Registrar
+from adaslide_api.retention import Retention
 from adaslide_api.serving.nets import NetQueue
 from adaslide_api.serving.prefetch import Prefetcher
 from adaslide_api.serving.renderer import Renderer
@@ -40,6 +43,8 @@ class Services:
     restored: RestoredPolicy
     registrar: Registrar
     submitter: Submitter
+    retention: Retention
+    callbacks: CallbackRules
     packages: OpenPackages
     renderer: Renderer
     prefetcher: Prefetcher | None
@@ -78,6 +83,8 @@ def build_services(backend: Backend) -> Services:
         tile_tokens=TileTokens(auth),
         restored=RestoredPolicy(settings.policy, database, decode),
         registrar=Registrar(settings, database, workspace.slides, workspace.sources),
+        retention=Retention(database),
+        callbacks=AllowedHosts(settings.webhooks),
         submitter=Submitter(database, settings.compression),
         packages=OpenPackages(database, workspace, limits.open_packages, threads, patches),
         renderer=renderer,

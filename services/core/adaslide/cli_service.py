@@ -19,12 +19,14 @@ def serve(
     run(load_settings(**({"serving": given} if given else {})))
 
 
-def worker() -> None:
+def worker(
+    queues: Annotated[str, typer.Option(help="What to work on, comma-separated.")] = "compress,export",
+) -> None:
     """Run a worker in a process of its own; it needs a broker (ADASLIDE_BROKER__URL)."""
     from adaslide.settings import load_settings
     from adaslide_worker.main import run_worker
 
-    run_worker(load_settings())
+    run_worker(load_settings(), tuple(filter(None, queues.split(","))))
 
 
 def migrate() -> None:

@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from threading import Event, Thread
 from types import TracebackType
@@ -11,13 +12,22 @@ from typing import Self
 from celery.app.trace import setup_worker_optimizations
 from celery.worker import WorkController, state
 
+from adaslide.adapters.queue.celery_queue import QUEUES, queue_name
 from adaslide.backend import Backend, build_backend
 from adaslide.domain.errors import InputError, Unavailable
 from adaslide.observability.process import observed_process
 from adaslide.observability.readiness import Probe, Readiness
 from adaslide.settings import Settings
 from adaslide_worker.tasks import register
-from adaslide_worker.wiring import build_compute, build_probes, build_reconciler, build_runner, holder_name
+from adaslide_worker.wiring import (
+    build_compute,
+    build_exports,
+    build_notifier,
+    build_probes,
+    build_reconciler,
+    build_runner,
+    holder_name,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -34,12 +44,15 @@ class Worker:
     free at once.
     """
 
-    def __init__(self, backend: Backend, *, alone: bool) -> None:
+    def __init__(self, backend: Backend, *, alone: bool, queues: Sequence[str] = QUEUES) -> None:
         self._backend = backend
+        self._queues = [queue_name(backend.settings, queue) for queue in queues]
         self._alone = alone
         holder = holder_name()
         self._compute = build_compute(backend.settings)
         self._runner = build_runner(backend, self._compute, holder)
+        self._exports = build_exports(backend, self._runner)
+        self._notifier = build_notifier(backend, holder)
         self._reconciler = build_reconciler(backend, holder)
         self._ready = Event()
         self._worker = Thread(target=self._work, name="adaslide-worker", daemon=True)
@@ -48,11 +61,12 @@ class Worker:
     def __enter__(self) -> Self:
         """Raises `Unavailable` when Celery does not start, `ModelError` when nets fail their golden tiles."""
         self._compute.start()
-        register(self._backend.celery, self._runner)
+        register(self._backend.celery, self._runner, self._exports, self._notifier)
         if self._alone:
             with self._backend.database.write() as unit:
                 unit.work.forget_leases()
             self._backend.workspace.slides.sweep_uploads()
+            self._exports.sweep()
         self._worker.start()
         if not self._ready.wait(START_TIMEOUT_S):
             raise Unavailable("the worker did not start")
@@ -91,6 +105,7 @@ class Worker:
         WorkController(
             app=self._backend.celery,
             hostname=hostname,
+            queues=self._queues,
             pool="threads",
             concurrency=1,
             without_heartbeat=True,
@@ -100,17 +115,20 @@ class Worker:
         ).start()
 
 
-def run_worker(settings: Settings) -> None:
-    """Works until SIGTERM or SIGINT. Raises `InputError` without a broker, `Unavailable` when the worker
+def run_worker(settings: Settings, queues: Sequence[str] = QUEUES) -> None:
+    """Works on ``queues`` until SIGTERM or SIGINT. Raises `InputError` without a broker or for a queue
+    that there is not, `Unavailable` when the worker
     stops by itself: whoever started the process starts another."""
     if settings.broker.embedded:
         raise InputError("a worker of its own needs a broker: set ADASLIDE_BROKER__URL=redis://...")
+    if not queues or not set(queues) <= set(QUEUES):
+        raise InputError(f"queues are {' and '.join(QUEUES)}")
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())
     backend = build_backend(settings)
     try:
-        worker = Worker(backend, alone=False)
+        worker = Worker(backend, alone=False, queues=queues)
         readiness = Readiness([*build_probes(backend), Probe("workers", worker.check)])
         with observed_process(settings, "adaslide-worker", backend.metrics, readiness), worker:
             print("AdaSlide works", flush=True)

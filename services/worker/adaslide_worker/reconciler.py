@@ -83,11 +83,11 @@ class Reconciler(Periodic):
             unit.work.sent(sent)
 
     def _sweep(self) -> None:
-        """Removes what ended jobs left, once no worker can be at it any more."""
+        """Removes what ended jobs left, once no worker can be at it any more, and results too old."""
+        with self._database.write() as unit:
+            unit.jobs.expire_results(self._rules.result_s)
         with self._database.read() as unit:
-            ended = [
-                (job, unit.packages.location_of(job.id)) for job in unit.jobs.unswept(self._rules.lease_s)
-            ]
+            ended = [(job, unit.packages.kept(job)) for job in unit.jobs.unswept(self._rules.lease_s)]
         for job, keep in ended:
             with suppress(AdaSlideError):
                 self._workspace.sweep(job, keep)

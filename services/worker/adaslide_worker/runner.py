@@ -34,6 +34,8 @@ from adaslide_worker.keeper import Keeper
 logger = logging.getLogger(__name__)
 
 LONGEST_BACKOFF_S = 60.0
+LEASES = {Task.PLAN: "plan", Task.FINALIZE: "finalize", Task.EXPORT: "export"}
+"""What the leases of a job's steps are called; see `ports.work`."""
 Step = Callable[[JobRecord, int, Keeper], None]
 """Of a job, under a lease's token, for as long as the keeper keeps it."""
 
@@ -111,9 +113,14 @@ class JobRunner:
         except Exception as error:  # whatever it is, the job must not hang
             self._failed(Message(Task.SHARD, (claim.job.id,)), claim.lease.attempt, error, claim.lease)
 
+    def step(self, task: Task, job_id: str, states: set[JobState], step: Step) -> None:
+        """Runs ``step`` of whoever lends its body to `Task` ``task``, as this class's own steps are run:
+        leased, counted, tried again, and its failure stored."""
+        self._leased(task, job_id, states, step)
+
     def _leased(self, task: Task, job_id: str, states: set[JobState], step: Step) -> None:
         """Runs ``step`` if the job is in one of ``states`` and nobody else is at it."""
-        name = f"{'plan' if task is Task.PLAN else 'finalize'}/{job_id}"
+        name = f"{LEASES[task]}/{job_id}"
         if self.stopping.is_set():
             return
         with self._database.write() as unit:
@@ -126,7 +133,7 @@ class JobRunner:
             token = unit.work.claim(name, self._holder, self._rules.lease_s) if job.state in states else None
             if token is None:
                 return
-            again = task is Task.PLAN or token > 1
+            again = task is not Task.FINALIZE or token > 1
             attempt = unit.jobs.begin_attempt(job_id) if again else 1
         try:
             self._check_attempts(attempt)
@@ -152,7 +159,7 @@ class JobRunner:
         with self._database.write() as unit:
             unit.jobs.transition(job.id, JobState.RUNNING)
             slide = unit.slides.get(job.slide_id)
-            twin = unit.packages.matching(slide, job.request)
+            twin = unit.packages.matching(slide, job.compression)
             if twin is not None:
                 self._adopt(unit, job, twin)
                 return
@@ -160,7 +167,7 @@ class JobRunner:
                 return
         started = time.monotonic()
         with self._workspace.slides.local(slide) as path:
-            work = self._compute.plan(path, job.request)
+            work = self._compute.plan(path, job.compression)
         self._workspace.scratch(job.id).put(PLAN_KEY, work.to_bytes())
         shards = {shard: sum(1 for _ in work.grid.patches_of(shard)) for shard in work.grid.shards()}
         with self._database.write() as unit:
@@ -262,7 +269,8 @@ class JobRunner:
         """Removes what the ended job left, now; `Reconciler` looks again once no worker can be at it."""
         with suppress(AdaSlideError):
             with self._database.read() as unit:
-                job, keep = unit.jobs.get(job_id), unit.packages.location_of(job_id)
+                job = unit.jobs.get(job_id)
+                keep = unit.packages.kept(job)
             self._workspace.sweep(job, keep)
 
     def _failed(
@@ -309,5 +317,5 @@ class JobRunner:
 
 def _package(job: JobRecord, totals: dict[str, Any], location: str) -> PackageRecord:
     return PackageRecord(
-        job.package_id, job.slide_id, job.id, job.request, totals, datetime.now(UTC), location
+        job.package_id, job.slide_id, job.id, job.compression, totals, datetime.now(UTC), location
     )

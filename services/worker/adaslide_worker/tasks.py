@@ -6,16 +6,20 @@ from typing import Any
 from adaslide.observability.logs import about
 from adaslide.observability.tracing import extracted, span
 from adaslide.ports.queue import Task
+from adaslide_worker.export_job import ExportJobs
+from adaslide_worker.notify import Notifier
 from adaslide_worker.runner import JobRunner
 
 
-def register(app: Any, runner: JobRunner) -> None:
+def register(app: Any, runner: JobRunner, exports: ExportJobs, notifier: Notifier) -> None:
     """Gives the Celery application its tasks."""
     bodies: dict[Task, Callable[..., None]] = {
         Task.PLAN: runner.plan,
         Task.SHARD: runner.shard,
         Task.FINALIZE: runner.finalize,
         Task.SETTLE: runner.settle,
+        Task.EXPORT: exports.export,
+        Task.NOTIFY: notifier.notify,
         Task.CANARY: runner.canary,
     }
     for task, body in bodies.items():

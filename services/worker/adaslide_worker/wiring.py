@@ -6,11 +6,14 @@ from functools import partial
 from uuid import uuid4
 
 from adaslide import probes
+from adaslide.adapters.webhooks.sender import HttpWebhookSender
 from adaslide.backend import Backend
 from adaslide.observability.readiness import Probe
 from adaslide.settings import Settings
 from adaslide_worker.compute import Compute
+from adaslide_worker.export_job import ExportJobs
 from adaslide_worker.nets import check_extra, net_processes
+from adaslide_worker.notify import Notifier
 from adaslide_worker.reconciler import Reconciler
 from adaslide_worker.runner import JobRunner
 
@@ -35,6 +38,19 @@ def build_runner(backend: Backend, compute: Compute, holder: str) -> JobRunner:
     """The bodies of the tasks on ``backend``."""
     rules = backend.settings.compression
     return JobRunner(backend.database, backend.workspace, compute, rules, backend.metrics, holder)
+
+
+def build_exports(backend: Backend, runner: JobRunner) -> ExportJobs:
+    """What restores files on ``backend``; see `ExportJobs`."""
+    settings = backend.settings
+    folder = settings.data_dir / "exporting"
+    return ExportJobs(runner, backend.database, backend.workspace, settings.compression, folder)
+
+
+def build_notifier(backend: Backend, holder: str) -> Notifier:
+    """What tells callers how their jobs ended."""
+    settings = backend.settings.webhooks
+    return Notifier(backend.database, HttpWebhookSender(settings), settings, holder)
 
 
 def build_reconciler(backend: Backend, holder: str) -> Reconciler:

@@ -202,6 +202,7 @@ def calls(secured):
     values = {
         "key": secured.slide or new_id(),
         "job_id": secured.job or new_id(),
+        "package_id": next(iter(secured.packages.values()), new_id()),
         "level": "0",
         "name": "0_0.png",
         "layer": "rung",

@@ -1,12 +1,16 @@
 """Restored pixels are not shown for primary diagnosis."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from adaslide.adapters.db.ids import new_id
 from adaslide.domain.access import LOCAL, Role
+from adaslide.domain.job import JobState
+from adaslide.ports.jobs import RestoreRequest
 from adaslide_api.policy import USE_HEADER
 
 REGION = "region?x=250&y=3&w=301&h=203&format=npy"
@@ -71,6 +75,38 @@ def test_a_cached_answer_is_not_confirmed(get, path):
     tag = {"If-None-Match": seen.headers["etag"]}
     assert get(path, **tag).status_code == 304
     problem(get(path, **tag, **{USE_HEADER: "primary"}))
+
+
+@pytest.mark.parametrize(
+    ("package", "level", "status"), [("paper", 0, 403), ("paper", 1, 202), ("exact", 0, 202)]
+)
+def test_no_file_of_restored_pixels_is_made_for_it(holding, package, level, status):
+    url = f"/slides/{holding.slide}/restore?package={holding.packages[package]}"
+    headers = holding.bearer(Role.INTEGRATOR) | {USE_HEADER: "primary"}
+    answer = holding.client.post(url, json={"level": level}, headers=headers)
+    assert answer.status_code == status
+    if status == 403:
+        assert problem(answer)["exact"]["package"] == holding.packages["exact"]
+
+
+@pytest.mark.parametrize(("restored", "status"), [(True, 403), (False, 200)])
+def test_nor_given_away_once_it_is_there(holding, restored, status):
+    wanted = RestoreRequest(holding.packages["paper"], "tiff")
+    with holding.database.write() as unit:
+        slide = unit.slides.get(holding.slide)
+        job = replace(unit.jobs.get(holding.job), id=new_id(), package_id=new_id(), request=wanted)
+        unit.jobs.add(replace(job, state=JobState.QUEUED))
+        for state in (JobState.RUNNING, JobState.VERIFYING, JobState.SUCCEEDED):
+            unit.jobs.transition(job.id, state)
+        result = {"token": 1, "bytes": 4, "sha256": "0" * 64, "restored": restored, "format": "tiff"}
+        unit.jobs.set_result(job.id, result | {"width": 1, "height": 1, "level": 0, "reencoded": None})
+    assert slide.tenant == job.tenant
+    holding.app.state.services.backend.workspace.export(job.id, 1).put("slide.tif", b"II*.")
+    url, headers = f"/jobs/{job.id}/result", holding.bearer(Role.VIEWER)
+    assert holding.client.get(url, headers=headers).content == b"II*."
+    assert holding.client.get(url, headers=headers | {USE_HEADER: "primary"}).status_code == status
+    elsewhere = holding.bearer(Role.VIEWER, tenant="elsewhere")
+    assert holding.client.get(url, headers=elsewhere).status_code == 404
 
 
 def test_smaller_levels_hold_nothing_restored(get):

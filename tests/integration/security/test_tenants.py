@@ -21,11 +21,19 @@ def test_every_route_that_names_an_object_hides_another_tenants(holding, strange
     found = answers(
         holding,
         stranger,
-        # A PUT names what is to come.
+        # Its body is looked at first, and its name is that of what is to come.
         lambda call: ("{key}" in call.path or "{job_id}" in call.path) and call.method != "PUT",
     )
     assert len(found) > 10
     assert not {where: answer.status_code for where, answer in found.items() if answer.status_code != 404}
+
+
+@pytest.mark.parametrize("place", ["", "/packages/{package}"])
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+def test_nobody_holds_or_frees_another_tenants(holding, stranger, place, method):
+    url = f"/slides/{holding.slide}{place.format(package=holding.packages['exact'])}/hold"
+    body = {"json": {"reason": "theirs"}} if method == "PUT" else {}
+    assert holding.client.request(method, url, headers=stranger, **body).status_code == 404
 
 
 def test_lists_do_not_show_it(holding, stranger):
@@ -67,6 +75,7 @@ def test_every_object_route_was_meant(holding):
     assert objects == {
         "{key}",
         "{job_id}",
+        "{package_id}",
         "{level}",
         "{name}",
         "{layer}",

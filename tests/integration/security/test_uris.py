@@ -46,7 +46,18 @@ CALLBACKS = [
     "http://169.254.169.254/latest/meta-data/",
     "file:///etc/passwd",
     "https://hooks.example@{canary}/",
+    "https://{canary}#hooks.example",
+    "https://{canary}\\@hooks.example/",
+    "https://hooks.example.evil.example/",
+    "https://evilhooks.example/",
+    "https://hooks.example:port/",
+    "https://hooks.example /",
+    "https://[::ffff:127.0.0.1]/",
+    "http://hooks.example/",
+    "//hooks.example/",
+    "",
 ]
+WEBHOOKS = {"hosts": "hooks.example", "secret": "whsec_" + "A" * 32}
 
 
 @pytest.fixture
@@ -87,12 +98,20 @@ def test_a_source_leads_nowhere_else(guarded, root, uri):
     assert guarded.provider.fetches == 0
 
 
+@pytest.mark.parametrize("webhooks", [{}, WEBHOOKS], ids=["without webhooks", "with webhooks"])
 @pytest.mark.parametrize("url", CALLBACKS)
-def test_a_callback_leads_nowhere_else(guarded, url):
+def test_a_callback_leads_nowhere_else(start, two_packages, url, webhooks):
+    guarded = start(webhooks=webhooks)
+    guarded.hold(exact=two_packages["exact"])
+    headers = {"X-Api-Key": guarded.api_key(Role.INTEGRATOR)[0]}
     body = {"callback_url": url.format(canary=f"127.0.0.1:{guarded.provider.server.server_port}")}
-    answer = guarded.client.post("/slides/case/compress", json=body, headers=guarded.headers)
-    assert answer.status_code == 422
+    for action in ("compress", "restore"):
+        answer = guarded.client.post(f"/slides/{guarded.slide}/{action}", json=body, headers=headers)
+        assert answer.status_code == 422
     assert guarded.provider.fetches == 0
+    allowed = {"callback_url": "https://hooks.example/x?y=1"}
+    answer = guarded.client.post(f"/slides/{guarded.slide}/restore", json=allowed, headers=headers)
+    assert answer.status_code == (202 if webhooks else 422)
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,13 @@ class Bench:
         rules = Compression(attempts=3, beat_s=beat_s, reconcile_s=0.01, lease_s=5)
         self.runner = JobRunner(self.database, self.workspace, self.compute, rules, Metrics(), "bench")
         self.reconciler = Reconciler(self.database, self, self.workspace, rules, "bench")
+        self.bodies = {
+            Task.PLAN: self.runner.plan,
+            Task.SHARD: self.runner.shard,
+            Task.FINALIZE: self.runner.finalize,
+            Task.SETTLE: self.runner.settle,
+            Task.CANARY: self.runner.canary,
+        }
         source = root / "a.svs"
         source.write_bytes(b"read in place")
         slide = SlideRecord(new_id(), None, str(source), False, {}, "0" * 64, datetime.now(UTC))
@@ -109,14 +116,7 @@ class Bench:
 
     def step(self):
         message = self.waiting_messages.popleft()
-        bodies = {
-            Task.PLAN: self.runner.plan,
-            Task.SHARD: self.runner.shard,
-            Task.FINALIZE: self.runner.finalize,
-            Task.SETTLE: self.runner.settle,
-            Task.CANARY: self.runner.canary,
-        }
-        bodies[message.task](*message.args)
+        self.bodies[message.task](*message.args)
 
     def later(self):
         """Time passes: what waited for its time, or for a dead worker's lease to run out, is due."""

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from adaslide.domain.access import Principal, Role
-from adaslide.domain.errors import AdaSlideError, NotFound
+from adaslide.domain.errors import NotFound
 from adaslide.domain.profile import PROFILES
 from adaslide.domain.rung import PROVENANCE, RESTORED_RUNGS, Provenance, Rung
 from adaslide.pipeline.made_with import BICUBIC, MadeWith
@@ -19,8 +19,8 @@ from adaslide.pipeline.maps import AGENT_NOTE, RUNG_COLOURS, legend
 from adaslide.pipeline.report import human_bytes
 from adaslide_api.access import PUBLIC, PrincipalDep, require
 from adaslide_api.deps import PackageId, ServicesDep
-from adaslide_api.errors import status_of
 from adaslide_api.packages import OpenPackage
+from adaslide_api.problems import MEANINGS
 from adaslide_api.tile_tokens import LONGEST_TOKEN
 from adaslide_api.wiring import Services
 
@@ -57,9 +57,10 @@ async def root() -> RedirectResponse:
 
 
 @router.get("/admin", dependencies=[require(Role.VIEWER, Role.INTEGRATOR, Role.OPERATOR)])
-async def admin() -> HTMLResponse:
+async def admin(principal: PrincipalDep) -> HTMLResponse:
     """Slides and jobs, live."""
-    return _page("admin.html", profiles=list(PROFILES))
+    may = {"cancel": principal.has(Role.INTEGRATOR), "replay": principal.has(Role.OPERATOR)}
+    return _page("admin.html", profiles=list(PROFILES), may=[name for name, does in may.items() if does])
 
 
 @router.get("/viewer/{key}", dependencies=[require(Role.VIEWER, tile_token=True)])
@@ -197,16 +198,13 @@ def _why_not(parts: Services, key: str, tenant: str) -> tuple[str, str]:
 @router.get("/problems/{code}", dependencies=[PUBLIC])
 async def problem_page(code: str) -> HTMLResponse:
     """What a problem's ``type`` leads to."""
-    found = [error for error in _tree(AdaSlideError) if error.code == code]
-    if not found:
-        text = "The service answered so because of the request's form; its detail says more."
-        return _page("message.html", title=code.replace("-", " ").capitalize(), text=text)
+    meaning = MEANINGS.get(code)
+    if meaning is None:
+        return _page("message.html", 404, title="No such problem", text="No answer has that code.")
     again = (
-        "The same request may succeed later." if found[0].retryable else "The same request will fail again."
+        "The same request may succeed later."
+        if meaning.status in (503, 504)
+        else "The same request will fail again."
     )
-    text = f"HTTP status {status_of(found[0](''))}. {again}"
-    return _page("message.html", title=code.replace("-", " ").capitalize(), text=text)
-
-
-def _tree(kind: type[AdaSlideError]) -> list[type[AdaSlideError]]:
-    return [kind, *(found for sub in kind.__subclasses__() for found in _tree(sub))]
+    title, text = code.replace("-", " ").capitalize(), meaning.text.replace("`", "")
+    return _page("message.html", title=title, text=f"HTTP status {meaning.status}. {text} {again}")

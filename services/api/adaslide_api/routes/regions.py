@@ -13,10 +13,11 @@ from adaslide.package.envelope import Envelope
 from adaslide.pipeline.made_with import restorer_of
 from adaslide.pipeline.maps import LAYERS, render_map
 from adaslide_api.deps import PackageDep, ServicesDep
-from adaslide_api.entity_tags import cache_headers, make_tag, not_modified
+from adaslide_api.entity_tags import BYTES, NOT_MODIFIED, cache_headers, make_tag, not_modified
 from adaslide_api.images import ENCODERS, REGION_FORMATS, png
 from adaslide_api.packages import OpenPackage
 from adaslide_api.policy import AskedDep, reader
+from adaslide_api.problems import problems
 from adaslide_api.routes.tiles import SEE
 from adaslide_api.schemas import PatchOut, PatchWord
 from adaslide_api.serving.patience import CLIENT_GONE, client_of, while_wanted
@@ -36,7 +37,11 @@ Side = Annotated[int, Query(ge=0, le=10**7)]
     "/slides/{key}/region",
     dependencies=[SEE],
     response_class=Response,
-    responses={200: {"content": {ENCODERS[suffix][0]: {} for suffix in REGION_FORMATS.values()}}},
+    responses={
+        200: {"content": {ENCODERS[suffix][0]: {"schema": BYTES} for suffix in REGION_FORMATS.values()}}
+    }
+    | NOT_MODIFIED
+    | problems(413, 504),
 )
 async def region(
     package: PackageDep,
@@ -74,7 +79,7 @@ async def region(
     "/slides/{key}/maps/{layer}.png",
     dependencies=[SEE],
     response_class=Response,
-    responses={200: {"content": {"image/png": {}}}},
+    responses={200: {"content": {"image/png": {"schema": BYTES}}}} | NOT_MODIFIED | problems(413),
 )
 async def map_image(
     layer: str,

@@ -8,10 +8,12 @@ from pydantic import ValidationError
 
 from adaslide.domain.access import Role
 from adaslide.domain.errors import InputError, NotFound
+from adaslide.domain.job import Urgency
 from adaslide.ports.jobs import PackageRecord, SlideRecord
 from adaslide_api.access import PrincipalDep, require
-from adaslide_api.deps import ServicesDep
-from adaslide_api.registration import checked_alias
+from adaslide_api.deps import Id, ServicesDep
+from adaslide_api.problems import problems
+from adaslide_api.registration import LONGEST_ALIAS, checked_alias
 from adaslide_api.schemas import CompressBody, JobOut, PackageOut, SlideOut, SlidePage, SourceBody
 from adaslide_api.trail import trail_of
 from adaslide_api.upload import receive_upload
@@ -22,6 +24,7 @@ router = APIRouter(tags=["slides"])
 JOB_RETRY_AFTER_S = 2
 REGISTER = require(Role.INTEGRATOR, action="slide.register")
 LOOK = require(Role.VIEWER, Role.INTEGRATOR)
+UNREADABLE = problems(404, 409, 413, 415, 422)
 _BODIES: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -70,7 +73,12 @@ def _created(slide: SlideRecord, *, new: bool) -> JSONResponse:
 
 
 @router.post(
-    "/slides", dependencies=[REGISTER], status_code=201, response_model=SlideOut, openapi_extra=_BODIES
+    "/slides",
+    dependencies=[REGISTER],
+    status_code=201,
+    response_model=SlideOut,
+    openapi_extra=_BODIES,
+    responses=UNREADABLE,
 )
 async def register(request: Request, parts: ServicesDep, principal: PrincipalDep) -> Response:
     """Registers an upload (``multipart/form-data``, field ``file``) or a slide read in place."""
@@ -85,6 +93,7 @@ async def register(request: Request, parts: ServicesDep, principal: PrincipalDep
     status_code=201,
     response_model=SlideOut,
     openapi_extra=_BODIES,
+    responses={200: {"model": SlideOut, "description": "It has that name already"}, **UNREADABLE},
 )
 async def register_as(key: str, request: Request, parts: ServicesDep, principal: PrincipalDep) -> Response:
     """The same under the caller's own name. 200 when the same slide has that name already."""
@@ -98,11 +107,13 @@ def slides(
     parts: ServicesDep,
     principal: PrincipalDep,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    before: str | None = None,
+    before: Id | None = None,
+    sha256: Annotated[str | None, Query(pattern="^[0-9a-f]{64}$", description="Of the file")] = None,
+    alias: Annotated[str | None, Query(max_length=LONGEST_ALIAS, description="The whole name")] = None,
 ) -> SlidePage:
     """Registered slides, newest first."""
     with parts.backend.database.read() as unit:
-        found = unit.slides.page(limit, before, principal.tenant)
+        found = unit.slides.page(limit, before, principal.tenant, sha256, alias)
         items = [SlideOut.of(slide, unit.packages.of_slide(slide.id)) for slide in found]
     return SlidePage(items=items, next=found[-1].id if len(found) == limit else None)
 
@@ -120,7 +131,7 @@ def slide(key: str, parts: ServicesDep, principal: PrincipalDep) -> SlideOut:
     dependencies=[require(Role.INTEGRATOR, action="slide.compress")],
     status_code=202,
     response_model=JobOut,
-    responses={200: {"model": PackageOut, "description": "The package exists already"}},
+    responses={200: {"model": PackageOut, "description": "The package exists already"}, **UNREADABLE},
 )
 async def compress(
     key: str,
@@ -132,8 +143,13 @@ async def compress(
 ) -> Response:
     """Makes a job. The same request again finds the same job, or its package."""
     body = body or CompressBody()
+    if body.callback_url is not None:
+        parts.callbacks.checked(body.callback_url)
     slide = await parts.register.run(_slide_to_compress, parts, principal.tenant, key, body.source)
-    outcome = await parts.register.run(parts.submitter.submit, slide, body.request(), idempotency_key)
+    urgency = Urgency[body.urgency.upper()]
+    outcome = await parts.register.run(
+        parts.submitter.submit, slide, body.request(), idempotency_key, urgency, body.callback_url
+    )
     trail_of(request).note(slide=slide.id, job=getattr(outcome, "job_id", outcome.id))
     if isinstance(outcome, PackageRecord):
         package = PackageOut.of(outcome)

@@ -9,10 +9,11 @@ from adaslide.domain.access import Role
 from adaslide.domain.errors import NotFound, RegionOutOfRange
 from adaslide_api.access import require
 from adaslide_api.deps import PackageDep, ServicesDep
-from adaslide_api.entity_tags import cache_headers, make_tag, not_modified, tile_tag
+from adaslide_api.entity_tags import BYTES, NOT_MODIFIED, cache_headers, make_tag, not_modified, tile_tag
 from adaslide_api.images import ENCODERS, TILE_FORMATS
 from adaslide_api.packages import OpenPackage
 from adaslide_api.policy import AskedDep, reader
+from adaslide_api.problems import problems
 from adaslide_api.serving.patience import CLIENT_GONE, client_of, while_wanted
 from adaslide_api.serving.prefetch import Candidate
 
@@ -22,7 +23,12 @@ SEE = require(Role.VIEWER, tile_token=True)
 _TILE = re.compile(rf"(\d{{1,9}})_(\d{{1,9}})\.({'|'.join(TILE_FORMATS)})", re.ASCII)
 
 
-@router.get("/slides/{key}.dzi", dependencies=[SEE], response_class=Response)
+@router.get(
+    "/slides/{key}.dzi",
+    dependencies=[SEE],
+    response_class=Response,
+    responses={200: {"content": {"application/xml": {"schema": {"type": "string"}}}}},
+)
 def descriptor(package: PackageDep, request: Request) -> Response:
     """The DeepZoom descriptor; tiles are the package's patches, without overlap."""
     tag = make_tag(package, "dzi")
@@ -34,7 +40,9 @@ def descriptor(package: PackageDep, request: Request) -> Response:
     "/slides/{key}_files/{level}/{name}",
     dependencies=[SEE],
     response_class=Response,
-    responses={200: {"content": {ENCODERS[suffix][0]: {} for suffix in TILE_FORMATS}}},
+    responses={200: {"content": {ENCODERS[suffix][0]: {"schema": BYTES} for suffix in TILE_FORMATS}}}
+    | NOT_MODIFIED
+    | problems(413, 504),
 )
 async def tile(
     level: int, name: str, package: PackageDep, parts: ServicesDep, request: Request, asked: AskedDep

@@ -6,6 +6,7 @@ const BUSY_MS = 700;
 const IDLE_MS = 4000;
 const ACTIVE = new Set(["queued", "running", "verifying", "cancelling"]);
 const $ = (id) => document.getElementById(id);
+const MAY = new Set($("jobs").dataset.may.split(" "));
 let timer = 0;
 
 function element(tag, attributes = {}, ...children) {
@@ -39,15 +40,29 @@ function actionCell(job) {
   const cell = element("td", { class: "act" });
   if (job.package) {
     cell.append(element("a", { class: "button", href: job.package.links.viewer }, "View"));
-  } else if (ACTIVE.has(job.state) && job.state !== "cancelling") {
-    const button = element("button", { type: "button" }, "Cancel");
-    button.addEventListener("click", async () => {
-      button.disabled = true;
-      await fetch(job.links.self, { method: "DELETE" });
-      refresh();
-    });
-    cell.append(button);
+  } else if (job.links.result) {
+    cell.append(element("a", { class: "button", href: job.links.result }, "Download"));
+  } else if (MAY.has("cancel") && ACTIVE.has(job.state) && job.state !== "cancelling") {
+    cell.append(asking("Cancel", "DELETE", job.links.self));
+  } else if (MAY.has("replay") && job.state === "failed") {
+    cell.append(asking("Try again", "POST", `${job.links.self}/replay`));
   }
+  return cell;
+}
+
+function asking(text, method, url) {
+  const button = element("button", { type: "button" }, text);
+  button.addEventListener("click", async () => {
+    button.disabled = true;
+    await fetch(url, { method });
+    refresh();
+  });
+  return button;
+}
+
+function stateCell(job) {
+  const cell = element("td", {}, element("span", { class: `chip ${job.state}` }, job.state));
+  if (job.urgency !== "routine") cell.append(element("span", { class: "detail" }, job.urgency));
   return cell;
 }
 
@@ -59,8 +74,8 @@ function row(job) {
     "tr",
     { "data-job": job.id, "data-state": job.state },
     element("td", { class: "slide" }, slide),
-    element("td", {}, job.request.profile),
-    element("td", {}, element("span", { class: `chip ${job.state}` }, job.state)),
+    element("td", {}, job.request.profile ?? `${job.kind} ${job.request.format}`),
+    stateCell(job),
     progressCell(job),
     element("td", { class: "num" }, totals ? bytes(totals.source_bytes) : ""),
     element("td", { class: "num" }, totals ? bytes(totals.package_bytes) : "",

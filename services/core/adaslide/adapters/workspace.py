@@ -6,6 +6,7 @@
     packages/{package id}-{token}.zarr/             one package; callers see the one that its row names
     scratch/{job id}/plan.json                      of an unfinished job
     scratch/{job id}/{row}_{col}-{token}/           a shard and its sidecar, as one lease's holder left them
+    exports/{job id}/{token}/slide.tif              what a job restored; seen is the one that its row names
 
 Names are ids and tokens only. A worker writes nowhere but below a name that holds its own token: one that
 was thought dead can neither change a package that is published nor what another one wrote.
@@ -18,6 +19,7 @@ from adaslide.ports.objects import FileStore, ObjectStore
 from adaslide.ports.slide_files import SlideFiles, SourceFiles
 
 PLAN_KEY = "plan.json"
+EXPORT_KEY = "slide.tif"
 
 
 class Workspace:
@@ -45,9 +47,16 @@ class Workspace:
         """What the holder of the shard's lease ``token`` writes."""
         return PrefixedStore(self.store, f"scratch/{job_id}/{shard.row}_{shard.col}-{token}")
 
+    def export(self, job_id: str, token: int) -> FileStore:
+        """Where the holder of the lease ``token`` puts the file that the job restores."""
+        return PrefixedStore(self.store, f"exports/{job_id}/{token}")
+
     def sweep(self, job: JobRecord, keep: str | None) -> None:
-        """Removes what the job left, except the package at ``keep``, which others may see."""
-        for prefix in (f"scratch/{job.id}/", f"packages/{job.package_id}"):
+        """Removes what the job left, except its result and the package at ``keep``, which others may see."""
+        seen = [f"packages/{keep}/"] if keep is not None else []
+        if job.result is not None:
+            seen.append(f"exports/{job.id}/{job.result['token']}/")
+        for prefix in (f"scratch/{job.id}/", f"packages/{job.package_id}", f"exports/{job.id}/"):
             for key, _ in list(self.store.list(prefix)):
-                if keep is None or not key.startswith(f"packages/{keep}/"):
+                if not key.startswith(tuple(seen)):
                     self.store.delete(key)

@@ -15,6 +15,7 @@
     │   └── RestoredNotForPrimary  restored pixels were asked for primary diagnosis
     ├── NotFound                   no such slide, job or package
     ├── Conflict                   the request contradicts what is already there
+    │   └── Held                   a legal hold forbids the removal
     ├── PackageError               a package that does not keep its promise     (exit 4)
     │   ├── ChecksumMismatch       stored bytes are not the bytes that were written
     │   ├── UnsupportedVersion     written by a newer version, or by something else
@@ -101,6 +102,10 @@ class NotFound(AdaSlideError, LookupError):
 
 class Conflict(AdaSlideError):
     code = "conflict"
+
+
+class Held(Conflict):
+    code = "held"
 
 
 class PackageError(AdaSlideError):

@@ -3,6 +3,15 @@
 from enum import IntEnum, StrEnum
 
 
+class JobKind(StrEnum):
+    """What a job makes."""
+
+    COMPRESS = "compress"
+    """A package of a slide."""
+    RESTORE = "restore"
+    """A file of a package, for programs that read no package."""
+
+
 class JobState(StrEnum):
     """Where a job stands; `TRANSITIONS` says what may follow."""
 

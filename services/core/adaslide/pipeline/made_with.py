@@ -17,6 +17,12 @@ DIGITS = 12
 """Hexadecimal digits of the sha256 by which weights are named to people."""
 BATCH_PATCHES = 1024
 """Payloads held at once."""
+_RESTORED = frozenset(rung.label for rung in RESTORED_RUNGS)
+
+
+def has_restored(totals: Mapping[str, Any]) -> bool:
+    """Whether any patch of the package with these totals is restored."""
+    return not _RESTORED.isdisjoint(totals["patches"]["by_rung"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from adaslide.domain.access import DEFAULT_TENANT
-from adaslide.domain.job import JobState, Urgency
+from adaslide.domain.job import JobKind, JobState, Urgency
 from adaslide.domain.profile import Profile, profile_named
 from adaslide.ports.queue import Message
 from adaslide.ports.security import ApiKeyRepository, AuditRepository
@@ -47,6 +47,19 @@ class CompressRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class RestoreRequest:
+    """The file that is asked of a package: ``format`` is ``tiff``, or ``original`` for the source's own
+    tiles; each ``level`` halves the one before."""
+
+    package: str
+    format: str
+    level: int = 0
+
+
+JobRequest = CompressRequest | RestoreRequest
+
+
+@dataclass(frozen=True, slots=True)
 class PackageRecord:
     """A finished package: it exists for callers from the moment its row is committed. ``location`` is the
     name of its objects' folder in the store."""
@@ -69,7 +82,7 @@ class JobRecord:
     id: str
     slide_id: str
     package_id: str
-    request: CompressRequest
+    request: JobRequest
     state: JobState
     done: int
     total: int
@@ -84,6 +97,26 @@ class JobRecord:
     tenant: str = DEFAULT_TENANT
     urgency: Urgency = Urgency.ROUTINE
     callback_url: str | None = None
+    result: dict[str, Any] | None = None
+    """Of a restoration that succeeded: what its file is, as long as it is kept."""
+    told: bool = True
+    """Nothing of the job's end is to be told at ``callback_url`` (any more)."""
+
+    @property
+    def kind(self) -> JobKind:
+        return JobKind.COMPRESS if isinstance(self.request, CompressRequest) else JobKind.RESTORE
+
+    @property
+    def compression(self) -> CompressRequest:
+        """The request of a job that compresses."""
+        assert isinstance(self.request, CompressRequest)
+        return self.request
+
+    @property
+    def restoration(self) -> RestoreRequest:
+        """The request of a job that restores."""
+        assert isinstance(self.request, RestoreRequest)
+        return self.request
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +146,12 @@ class SlideRepository(Protocol):
         ...
 
     def page(
-        self, limit: int, before: str | None = None, tenant: str = DEFAULT_TENANT, sha256: str | None = None
+        self,
+        limit: int,
+        before: str | None = None,
+        tenant: str = DEFAULT_TENANT,
+        sha256: str | None = None,
+        alias: str | None = None,
     ) -> list[SlideRecord]:
         """The tenant's, newest first, those older than the slide ``before``."""
         ...
@@ -136,8 +174,9 @@ class PackageRepository(Protocol):
         """Newest first."""
         ...
 
-    def location_of(self, job_id: str) -> str | None:
-        """Where the package lies that the job made or adopted; None when it made none."""
+    def kept(self, job: JobRecord) -> str | None:
+        """Where the package lies that the job made, as long as any row names it: its own, or that of a job
+        which adopted it. None when nothing of what the job wrote is a package."""
         ...
 
     def matching(self, slide: SlideRecord, request: CompressRequest) -> PackageRecord | None:
@@ -147,6 +186,11 @@ class PackageRepository(Protocol):
 
     def set_hold(self, package_id: str, hold: dict[str, Any] | None) -> None:
         """Forbids the package's removal, or allows it again."""
+        ...
+
+    def remove(self, package_id: str) -> None:
+        """The package exists no more; its objects are swept later unless another row names them too
+        (`kept`). Raises `Held` while it or its slide is held, `NotFound`."""
         ...
 
 
@@ -180,13 +224,14 @@ class JobRepository(Protocol):
         """(of all tenants, of this one)."""
         ...
 
-    def active(self, slide_id: str, request: CompressRequest) -> JobRecord | None:
+    def active(self, slide_id: str, request: JobRequest) -> JobRecord | None:
         """The unfinished job that does this very work, if there is one."""
         ...
 
     def transition(self, job_id: str, target: JobState, *, problem: dict[str, Any] | None = None) -> bool:
         """Compare and set along `domain.job.TRANSITIONS`, with an event; False when the job's state
-        does not lead to ``target``. Back to queued, the job begins anew."""
+        does not lead to ``target``. Back to queued, the job begins anew. At its end its caller is told
+        (`Task.NOTIFY`), if it has a ``callback_url``."""
         ...
 
     def begin_attempt(self, job_id: str) -> int:
@@ -207,6 +252,18 @@ class JobRepository(Protocol):
 
     def unswept(self, older_than_s: float) -> list[JobRecord]:
         """Jobs that ended that long ago and may have left something unfinished in the store."""
+        ...
+
+    def set_result(self, job_id: str, result: dict[str, Any]) -> None:
+        """What the job's file is."""
+        ...
+
+    def expire_results(self, older_than_s: float) -> None:
+        """Forgets the results of jobs that ended that long ago; `unswept` then tells those jobs again."""
+        ...
+
+    def mark_told(self, job_id: str) -> None:
+        """The caller knows how the job ended, or is given up."""
         ...
 
     def mark_swept(self, job_id: str) -> None:

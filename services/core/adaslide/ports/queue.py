@@ -11,6 +11,8 @@ class Task(StrEnum):
     PLAN = "adaslide.plan_job"
     SHARD = "adaslide.compress_shard"
     FINALIZE = "adaslide.finalize_job"
+    EXPORT = "adaslide.export_job"
+    NOTIFY = "adaslide.notify_caller"
     SETTLE = "adaslide.settle_job"
     CANARY = "adaslide.canary"
 

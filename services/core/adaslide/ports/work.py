@@ -99,8 +99,8 @@ class WorkRepository(Protocol):
         ...
 
     def wake(self, after_s: float) -> list[Message]:
-        """Messages for jobs that wait for one: nobody works on them, and the last was sent ``after_s``
-        seconds ago or more."""
+        """Messages for jobs that wait for one, and for those whose caller waits: nobody works on them, and
+        the last was sent ``after_s`` seconds ago or more."""
         ...
 
     def unsent(self, limit: int) -> dict[str, Message]:

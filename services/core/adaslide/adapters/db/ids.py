@@ -4,6 +4,7 @@ import re
 import secrets
 import time
 
+ID_CHARACTERS = 26
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _PATTERN = re.compile(f"[0-7][{_ALPHABET}]{{25}}")
 

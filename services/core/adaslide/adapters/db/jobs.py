@@ -1,5 +1,6 @@
 """Jobs and their log in SQL."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
@@ -12,8 +13,9 @@ from adaslide.adapters.db.repositories import insert, request_digest
 from adaslide.adapters.db.tables import JobEventRow, JobRow, ShardRow, utc_now
 from adaslide.domain.access import DEFAULT_TENANT
 from adaslide.domain.errors import NotFound
-from adaslide.domain.job import TRANSITIONS, JobState
-from adaslide.ports.jobs import CompressRequest, JobEvent, JobRecord
+from adaslide.domain.job import TRANSITIONS, JobKind, JobState
+from adaslide.ports.jobs import JobEvent, JobRecord, JobRequest
+from adaslide.ports.queue import Message, Task
 
 _TERMINAL = [state.value for state in JobState if state.terminal]
 _UNDER_WAY = (
@@ -32,8 +34,9 @@ _WHOLE = sa.select(JobRow, _UNDER_WAY, _MOST_ATTEMPTS)
 class SqlJobs:
     """`JobRepository`."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, send: Callable[[Message], None]) -> None:
         self._session = session
+        self._send = send
 
     def add(self, job: JobRecord) -> None:
         row = JobRow(
@@ -47,6 +50,7 @@ class SqlJobs:
             tenant=job.tenant,
             urgency=job.urgency.value,
             callback_url=job.callback_url,
+            kind=job.kind.value,
         )
         insert(self._session, row, "an unfinished job already does this work")
         self.log(job.id, "state", {"state": job.state.value})
@@ -91,7 +95,7 @@ class SqlJobs:
         count, of_tenant = self._session.execute(query).one()
         return count, of_tenant
 
-    def active(self, slide_id: str, request: CompressRequest) -> JobRecord | None:
+    def active(self, slide_id: str, request: JobRequest) -> JobRecord | None:
         found = self._select(
             _WHOLE.where(
                 JobRow.slide_id == slide_id,
@@ -107,20 +111,23 @@ class SqlJobs:
         if target is JobState.RUNNING:
             changes["started_at"] = utc_now()
         if target.terminal:
-            changes["finished_at"] = utc_now()
+            changes |= {"finished_at": utc_now(), "told": JobRow.callback_url.is_(None)}
         if target is JobState.QUEUED:
-            changes |= {"finished_at": None, "attempts": 0, "done": 0, "total": 0, "open": 0, "swept": False}
-        changed = self._session.execute(
+            changes |= {"finished_at": None, "attempts": 0, "done": 0, "total": 0, "open": 0}
+            changes |= {"swept": False, "told": True}
+        told = self._session.execute(
             sa.update(JobRow)
             .where(JobRow.id == job_id, JobRow.state.in_(sources))
             .values(**changes)
-            .returning(JobRow.id)
+            .returning(JobRow.told)
         ).scalar_one_or_none()
-        if changed is None:
+        if told is None:
             return False
         if target is JobState.QUEUED:
             self._session.execute(sa.delete(ShardRow).where(ShardRow.job_id == job_id))
         self.log(job_id, "state", {"state": target.value} | ({"problem": problem} if problem else {}))
+        if target.terminal and not told:
+            self._send(Message(Task.NOTIFY, (job_id,)))
         return True
 
     def begin_attempt(self, job_id: str) -> int:
@@ -157,6 +164,17 @@ class SqlJobs:
             .limit(100)
         )
         return self._select(query)
+
+    def set_result(self, job_id: str, result: dict[str, Any]) -> None:
+        self._session.execute(sa.update(JobRow).where(JobRow.id == job_id).values(result=result))
+
+    def expire_results(self, older_than_s: float) -> None:
+        old = utc_now() - timedelta(seconds=older_than_s)
+        kept = JobRow.kind == JobKind.RESTORE.value, JobRow.result.is_not(None), JobRow.finished_at <= old
+        self._session.execute(sa.update(JobRow).where(*kept).values(result=None, swept=False))
+
+    def mark_told(self, job_id: str) -> None:
+        self._session.execute(sa.update(JobRow).where(JobRow.id == job_id).values(told=True))
 
     def mark_swept(self, job_id: str) -> None:
         self._session.execute(sa.update(JobRow).where(JobRow.id == job_id).values(swept=True))

@@ -1,8 +1,8 @@
 """Rows as the records of `ports.jobs`."""
 
 from adaslide.adapters.db.tables import JobRow, PackageRow, SlideRow
-from adaslide.domain.job import JobState, Urgency
-from adaslide.ports.jobs import CompressRequest, JobRecord, PackageRecord, SlideRecord
+from adaslide.domain.job import JobKind, JobState, Urgency
+from adaslide.ports.jobs import CompressRequest, JobRecord, PackageRecord, RestoreRequest, SlideRecord
 
 
 def slide_record(row: SlideRow) -> SlideRecord:
@@ -37,11 +37,12 @@ def package_record(row: PackageRow) -> PackageRecord:
 def job_record(row: JobRow, done: int, attempts: int) -> JobRecord:
     """``done`` counts the patches of shards under way too, ``attempts`` is that of whatever part of the job
     was begun most often."""
+    request = RestoreRequest if row.kind == JobKind.RESTORE.value else CompressRequest
     return JobRecord(
         id=row.id,
         slide_id=row.slide_id,
         package_id=row.package_id,
-        request=CompressRequest(**row.request),
+        request=request(**row.request),
         state=JobState(row.state),
         done=done,
         total=row.total,
@@ -55,4 +56,6 @@ def job_record(row: JobRow, done: int, attempts: int) -> JobRecord:
         tenant=row.tenant,
         urgency=Urgency(row.urgency),
         callback_url=row.callback_url,
+        result=row.result,
+        told=row.told,
     )

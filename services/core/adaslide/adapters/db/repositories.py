@@ -9,14 +9,15 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
+from adaslide.adapters.db.ids import ID_CHARACTERS
 from adaslide.adapters.db.records import package_record, slide_record
-from adaslide.adapters.db.tables import Base, IdempotencyKeyRow, PackageRow, SlideRow, utc_now
+from adaslide.adapters.db.tables import Base, IdempotencyKeyRow, JobRow, PackageRow, SlideRow, utc_now
 from adaslide.domain.access import DEFAULT_TENANT
-from adaslide.domain.errors import Conflict, NotFound
-from adaslide.ports.jobs import CompressRequest, PackageRecord, SlideRecord
+from adaslide.domain.errors import Conflict, Held, NotFound
+from adaslide.ports.jobs import CompressRequest, JobRecord, JobRequest, PackageRecord, SlideRecord
 
 
-def request_digest(request: CompressRequest) -> str:
+def request_digest(request: JobRequest) -> str:
     """The same for the same work."""
     return hashlib.sha256(json.dumps(asdict(request), sort_keys=True).encode()).hexdigest()
 
@@ -64,13 +65,20 @@ class SqlSlides:
         return slide_record(row)
 
     def page(
-        self, limit: int, before: str | None = None, tenant: str = DEFAULT_TENANT, sha256: str | None = None
+        self,
+        limit: int,
+        before: str | None = None,
+        tenant: str = DEFAULT_TENANT,
+        sha256: str | None = None,
+        alias: str | None = None,
     ) -> list[SlideRecord]:
         query = sa.select(SlideRow).where(SlideRow.tenant == tenant).order_by(SlideRow.id.desc()).limit(limit)
         if before is not None:
             query = query.where(SlideRow.id < before)
         if sha256 is not None:
             query = query.where(SlideRow.sha256 == sha256)
+        if alias is not None:
+            query = query.where(SlideRow.alias == alias)
         return [slide_record(row) for row in self._session.scalars(query)]
 
     def set_hold(self, slide_id: str, hold: dict[str, Any] | None) -> None:
@@ -114,8 +122,9 @@ class SqlPackages:
     def of_slide(self, slide_id: str) -> list[PackageRecord]:
         return self._newest_first(PackageRow.slide_id == slide_id)
 
-    def location_of(self, job_id: str) -> str | None:
-        return self._session.scalar(sa.select(PackageRow.location).where(PackageRow.job_id == job_id))
+    def kept(self, job: JobRecord) -> str | None:
+        made = PackageRow.location.startswith(job.package_id, autoescape=True)
+        return self._session.scalar(sa.select(PackageRow.location).where(made).limit(1))
 
     def matching(self, slide: SlideRecord, request: CompressRequest) -> PackageRecord | None:
         query = (
@@ -128,12 +137,32 @@ class SqlPackages:
             )
             .order_by((PackageRow.slide_id == slide.id).desc(), PackageRow.created_at.desc())
             .limit(1)
+            # Whoever adopts it must not find it removed: `remove` waits for the end of this unit.
+            .with_for_update(of=PackageRow, read=True)
         )
         row = self._session.scalars(query).first()
         return None if row is None else package_record(row)
 
     def set_hold(self, package_id: str, hold: dict[str, Any] | None) -> None:
         self._session.execute(sa.update(PackageRow).where(PackageRow.id == package_id).values(hold=hold))
+
+    def remove(self, package_id: str) -> None:
+        # Locked, so that no hold is set between the look at it and the removal.
+        found = self._session.execute(
+            sa.select(PackageRow, SlideRow)
+            .join(SlideRow, SlideRow.id == PackageRow.slide_id)
+            .where(PackageRow.id == package_id)
+            .with_for_update(of=[PackageRow, SlideRow])
+            .execution_options(populate_existing=True)
+        ).first()
+        if found is None:
+            raise NotFound("no such package")
+        package, slide = found
+        if package.hold is not None or slide.hold is not None:
+            raise Held("a legal hold forbids the removal")
+        self._session.delete(package)
+        maker = JobRow.package_id == package.location[:ID_CHARACTERS]
+        self._session.execute(sa.update(JobRow).where(maker).values(swept=False))
 
 
 class SqlIdempotencyKeys:

@@ -66,7 +66,7 @@ class SqlUnitOfWork:
         self._session = session
         self.slides: SlideRepository = SqlSlides(session)
         self.packages: PackageRepository = SqlPackages(session)
-        self.jobs: JobRepository = SqlJobs(session)
+        self.jobs: JobRepository = SqlJobs(session, self.send)
         self.keys: IdempotencyRepository = SqlIdempotencyKeys(session)
         self.api_keys: ApiKeyRepository = SqlApiKeys(session)
         self.audit: AuditRepository = SqlAudit(session)

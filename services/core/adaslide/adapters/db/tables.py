@@ -20,7 +20,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
 from adaslide.domain.access import DEFAULT_TENANT
-from adaslide.domain.job import Urgency
+from adaslide.domain.job import JobKind, Urgency
 
 ID = String(26)
 TENANT = String(64)
@@ -79,7 +79,8 @@ class JobRow(Base):
     """A job and where it stands. ``request_digest`` is the same for the same work.
 
     ``done`` counts the patches of finished shards, ``open`` the shards that are not. ``woken`` is when a
-    message about the job was last sent, ``swept`` that nothing unfinished of it is left in the store.
+    message about the job was last sent, ``swept`` that nothing unfinished of it is left in the store,
+    ``told`` that nothing of its end is to be told at ``callback_url``.
     """
 
     __tablename__ = "jobs"
@@ -94,6 +95,7 @@ class JobRow(Base):
         ),
         Index("jobs_by_state", "state"),
         Index("jobs_of_tenant", "tenant", "state"),
+        Index("jobs_to_tell", "id", sqlite_where=text("NOT told"), postgresql_where=text("NOT told")),
     )
 
     id: Mapped[str] = mapped_column(ID, primary_key=True)
@@ -117,6 +119,9 @@ class JobRow(Base):
     woken: Mapped[float] = mapped_column(Float, default=0.0)
     swept: Mapped[bool] = mapped_column(default=False)
     callback_url: Mapped[str | None] = mapped_column(String(2048))
+    kind: Mapped[str] = mapped_column(String(16), default=JobKind.COMPRESS.value)
+    result: Mapped[dict[str, Any] | None]
+    told: Mapped[bool] = mapped_column(default=True)
 
 
 class ShardRow(Base):
@@ -143,7 +148,8 @@ class ShardRow(Base):
 
 
 class LeaseRow(Base):
-    """Work that one process at a time does: ``plan/{job}``, ``finalize/{job}``, ``reconcile``."""
+    """Work that one process at a time does: ``plan/{job}``, ``finalize/{job}``, ``export/{job}``,
+    ``notify/{job}``, ``reconcile``."""
 
     __tablename__ = "leases"
 

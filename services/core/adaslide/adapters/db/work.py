@@ -20,7 +20,7 @@ from adaslide.adapters.db.tables import (
     utc_now,
 )
 from adaslide.domain.geometry import ShardIndex
-from adaslide.domain.job import JobState
+from adaslide.domain.job import JobKind, JobState
 from adaslide.ports.gauges import ShardState, WorkGauges
 from adaslide.ports.queue import Message, Task
 from adaslide.ports.work import CANARY, ShardClaim, ShardLease
@@ -28,12 +28,20 @@ from adaslide.ports.work import CANARY, ShardClaim, ShardLease
 Insert = Callable[[Any], Any]
 _RUNNING = JobRow.state == JobState.RUNNING.value
 _FREE = sa.and_(sa.not_(ShardRow.finished), ShardRow.lease_until < db_now(), ShardRow.not_before <= db_now())
-_WAKERS = {
+_COMPRESSING = {
     JobState.QUEUED: Task.PLAN,
     JobState.RUNNING: Task.PLAN,
     JobState.VERIFYING: Task.FINALIZE,
     JobState.CANCELLING: Task.SETTLE,
 }
+
+
+def _waker(state: JobState, kind: JobKind) -> Task:
+    if state.terminal:
+        return Task.NOTIFY
+    if kind is JobKind.RESTORE and state is not JobState.CANCELLING:
+        return Task.EXPORT
+    return _COMPRESSING[state]
 
 
 class SqlWork:
@@ -253,8 +261,8 @@ class SqlWork:
         unplanned = sa.not_(sa.exists().where(ShardRow.job_id == JobRow.id))
         silent = sa.or_(JobRow.state != JobState.RUNNING.value, unplanned, JobRow.open == 0)
         jobs = self._session.execute(
-            sa.select(JobRow.id, JobRow.state)
-            .where(JobRow.state.in_([state.value for state in _WAKERS]))
+            sa.select(JobRow.id, JobRow.state, JobRow.kind)
+            .where(sa.or_(JobRow.state.in_([state.value for state in _COMPRESSING]), sa.not_(JobRow.told)))
             .where(JobRow.woken <= db_now() - after_s, silent, sa.not_(leased))
             .order_by(JobRow.urgency, JobRow.id)
             .limit(1000)
@@ -263,7 +271,7 @@ class SqlWork:
         if jobs:
             woken = sa.update(JobRow).where(JobRow.id.in_([job.id for job in jobs]))
             self._session.execute(woken.values(woken=db_now()))
-        return [Message(_WAKERS[JobState(job.state)], (job.id,)) for job in jobs]
+        return [Message(_waker(JobState(job.state), JobKind(job.kind)), (job.id,)) for job in jobs]
 
     def unsent(self, limit: int) -> dict[str, Message]:
         rows = self._session.scalars(
@@ -290,4 +298,4 @@ class SqlWork:
 
 def _step_names() -> list[sa.ColumnElement[str]]:
     """The names under which steps of the outer query's job are leased; see `ports.work`."""
-    return [sa.literal("plan/").concat(JobRow.id), sa.literal("finalize/").concat(JobRow.id)]
+    return [sa.literal(f"{step}/").concat(JobRow.id) for step in ("plan", "finalize", "export", "notify")]

@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 
 from adaslide.domain.errors import BrokerUnavailable
 from adaslide.observability.tracing import inject_headers
-from adaslide.ports.queue import Message
+from adaslide.ports.queue import Message, Task
 from adaslide.settings import Settings
 
 IN_MEMORY = "memory://localhost//"
@@ -26,6 +26,8 @@ VISIBILITY_TIMEOUT_S = 3600
 """When Redis gives a message of a worker that died to another one. Nobody waits for it: the database hands
 work out as soon as the dead worker's lease has run out."""
 QUEUES = ("compress", "export")
+EXPORTING = (Task.EXPORT, Task.NOTIFY)
+"""What goes into the queue ``export``: it waits for others, while compressing keeps its processor busy."""
 
 
 def queue_name(settings: Settings, queue: str) -> str:
@@ -49,6 +51,7 @@ def create_celery(settings: Settings) -> Any:
     )
     app.conf.update(
         task_default_queue=queue_name(settings, "compress"),
+        task_routes={task.value: {"queue": queue_name(settings, "export")} for task in EXPORTING},
         task_ignore_result=True,
         task_serializer="json",
         accept_content=["json"],

@@ -4,15 +4,12 @@ Groups are joined to their fields by two underscores: ``ADASLIDE_SERVING__PORT=8
 is not a setting refuses to start, because a misspelt limit is a limit that is not there.
 """
 
-import ipaddress
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
@@ -23,26 +20,14 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from adaslide.domain.access import TENANT_PATTERN
 from adaslide.domain.errors import InputError
+from adaslide.settings.group import Group, is_loopback
+from adaslide.settings.webhooks import Webhooks
 
 PREFIX = "ADASLIDE_"
 TOKEN_KEY_CHARS = 32
 
 
-def is_loopback(host: str) -> bool:
-    """Whether ``host`` is this machine's own, which no other machine reaches."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-class _Group(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Serving(_Group):
+class Serving(Group):
     """Where the service listens."""
 
     host: str = "127.0.0.1"
@@ -57,7 +42,7 @@ class Serving(_Group):
         return is_loopback(self.host)
 
 
-class Limits(_Group):
+class Limits(Group):
     """What one caller may ask for."""
 
     upload_bytes: int = Field(64 * 2**30, ge=1)
@@ -76,7 +61,7 @@ class Limits(_Group):
     """Seconds after which a tile or region that is not made yet is given up (504)."""
 
 
-class Restoring(_Group):
+class Restoring(Group):
     """How the API runs the nets that restore patches."""
 
     threads: int = Field(default_factory=lambda: max(1, (os.cpu_count() or 1) // 2), ge=1)
@@ -91,7 +76,7 @@ class Restoring(_Group):
     """Makes the tiles beside a served one while nobody waits for anything."""
 
 
-class CacheSettings(_Group):
+class CacheSettings(Group):
     """The tile cache that several API processes share."""
 
     url: str | None = None
@@ -113,7 +98,7 @@ class CacheSettings(_Group):
         return url
 
 
-class Compression(_Group):
+class Compression(Group):
     """How jobs run."""
 
     workers: int | None = Field(None, ge=1)
@@ -130,12 +115,14 @@ class Compression(_Group):
     """Seconds between two renewals: how often progress is written and a cancellation looked for."""
     reconcile_s: float = Field(2.0, gt=0)
     """Seconds between two looks for work that no message speaks of."""
+    result_s: float = Field(7 * 86_400, gt=0)
+    """Seconds that a restored file is kept after its job's end."""
     unfinished_jobs: int = Field(10_000, ge=1)
     """Unfinished jobs of all tenants; the next is answered 503 with Retry-After."""
     unfinished_jobs_per_tenant: int = Field(1_000, ge=1)
 
 
-class DatabaseSettings(_Group):
+class DatabaseSettings(Group):
     """Where state lives."""
 
     url: str | None = None
@@ -153,7 +140,7 @@ class DatabaseSettings(_Group):
         return url
 
 
-class Broker(_Group):
+class Broker(Group):
     """Who wakes the workers."""
 
     url: str = "memory://"
@@ -174,7 +161,7 @@ class Broker(_Group):
         return url
 
 
-class Store(_Group):
+class Store(Group):
     """Where slides and packages lie."""
 
     url: str | None = None
@@ -206,7 +193,7 @@ class Store(_Group):
         return url
 
 
-class Oidc(_Group):
+class Oidc(Group):
     """The identity provider whose bearer tokens are accepted."""
 
     issuer: str = Field(min_length=1)
@@ -246,7 +233,7 @@ class Oidc(_Group):
         return url
 
 
-class Auth(_Group):
+class Auth(Group):
     """Who may use the service."""
 
     mode: Literal["none", "required"] = "none"
@@ -275,14 +262,14 @@ class Auth(_Group):
         return keys
 
 
-class Policy(_Group):
+class Policy(Group):
     """What the site allows."""
 
     restored_for_primary: bool = False
     """Whether restored pixels may be shown for primary diagnosis."""
 
 
-class Telemetry(_Group):
+class Telemetry(Group):
     """What the processes tell about themselves: logs and traces. Never patient data."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -302,7 +289,7 @@ class Telemetry(_Group):
         return endpoint.rstrip("/") if endpoint else None
 
 
-class MetricsSettings(_Group):
+class MetricsSettings(Group):
     """A second port for Prometheus and for probes, which knows no users: keep it inside."""
 
     port: int | None = Field(None, ge=0, le=65535)
@@ -330,6 +317,7 @@ class Settings(BaseSettings):
     restoring: Restoring = Restoring()
     cache: CacheSettings = CacheSettings()
     compression: Compression = Compression()
+    webhooks: Webhooks = Webhooks()
     database: DatabaseSettings = DatabaseSettings()
     broker: Broker = Broker()
     store: Store = Store()

@@ -1,0 +1,254 @@
+"""The client."""
+
+import hashlib
+import io
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+from urllib.parse import quote
+from uuid import uuid4
+
+import httpx
+import numpy as np
+
+from adaslide.client.follow import Progress, follow
+from adaslide.client.problems import error_of
+from adaslide.client.records import Job, Package, Slide
+from adaslide.client.transport import Transport
+from adaslide.domain.access import Use
+from adaslide.domain.errors import ChecksumMismatch, NotFound
+from adaslide.domain.job import JobState, Urgency
+from adaslide.domain.pixels import Pixels
+
+PAGE = 200
+
+
+class Client:
+    """A service at ``base_url``. Slides are named by id or by the caller's own name.
+
+    Every method raises what the service answers, as the errors of `adaslide.domain.errors`, and `Unavailable`
+    when it does not answer. A busy service (503) is asked again, ``attempts`` times in all, after the time
+    that it names. Safe for use by several threads.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str | None = None,
+        *,
+        timeout: float = 60.0,
+        attempts: int = 5,
+        use: Use | None = None,
+        verify: Any = True,
+    ) -> None:
+        """``timeout`` is seconds without a byte; ``use`` is what pixels are for (`Use.SECONDARY` unless
+        said); ``verify`` as in httpx."""
+        headers = {"X-Api-Key": api_key} if api_key else {}
+        if use is not None:
+            headers["X-AdaSlide-Use"] = use.value
+        http = httpx.Client(
+            base_url=base_url, headers=headers, timeout=timeout, verify=verify, trust_env=False
+        )
+        self._transport = Transport(http, attempts)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends its connections."""
+        self._transport.http.close()
+
+    # Slides
+
+    def register(self, source: str | Path, alias: str | None = None) -> Slide:
+        """The slide at ``source``: a path is uploaded; a URI (``file://``, ``s3://``) is read in place by the
+        service. With an ``alias`` the same slide twice is one slide."""
+        method, path = ("POST", "/slides") if alias is None else ("PUT", f"/slides/{_part(alias)}")
+        if isinstance(source, str) and "://" in source:
+            answer = self._transport.send(method, path, again=alias is not None, json={"uri": source})
+        else:
+            file = Path(source)
+            with file.open("rb") as opened:
+                # Only the suffix: a name may name a patient. Never sent twice: the file is read by then.
+                upload = {"file": (f"slide{file.suffix}", opened)}
+                answer = Transport(self._transport.http, 1).send(method, path, files=upload)
+        return Slide.of(answer.json())
+
+    def slide(self, slide: str) -> Slide:
+        """One slide."""
+        return Slide.of(self._transport.send("GET", f"/slides/{_part(slide)}").json())
+
+    def slides(self, *, sha256: str | None = None, alias: str | None = None) -> Iterator[Slide]:
+        """Every slide, newest first; ``sha256`` and ``alias`` keep those of that file or name."""
+        return map(Slide.of, self._pages("/slides", {"sha256": sha256, "alias": alias}))
+
+    def package(self, slide: str) -> Package:
+        """The slide's newest package. Raises `NotFound` without one."""
+        packages = self.slide(slide).packages
+        if not packages:
+            raise NotFound("the slide has no such package")
+        return packages[0]
+
+    # Jobs
+
+    def compress(
+        self,
+        slide: str,
+        *,
+        profile: str = "archive",
+        lambda_: float | None = None,
+        dice_floor: float | None = None,
+        mpp: float | None = None,
+        urgency: Urgency = Urgency.ROUTINE,
+        callback_url: str | None = None,
+        source: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Job:
+        """The job that compresses the slide; one that has succeeded where the work is done already.
+        ``source`` (a URI) registers the slide first if it is not known."""
+        body = {
+            "profile": profile,
+            "lambda": lambda_,
+            "dice_floor": dice_floor,
+            "mpp": mpp,
+            "urgency": urgency.name.lower(),
+            "callback_url": callback_url,
+            "source": {"uri": source} if source else None,
+        }
+        answer = self._transport.send(
+            "POST", f"/slides/{_part(slide)}/compress", json=body, headers=_once(idempotency_key)
+        )
+        made = answer.json()
+        return self.job(made["job"]) if answer.status_code == 200 else Job.of(made)
+
+    def job(self, job_id: str) -> Job:
+        """One job."""
+        return Job.of(self._transport.send("GET", f"/jobs/{_part(job_id)}").json())
+
+    def jobs(self, *, state: JobState | None = None, slide: str | None = None) -> Iterator[Job]:
+        """Every job, newest first; ``state`` and ``slide`` (an id) keep those."""
+        wanted = {"state": state.value if state else None, "slide": slide}
+        return map(Job.of, self._pages("/jobs", wanted))
+
+    def wait(self, job: Job | str, timeout: float = 86_400.0, on_progress: Progress | None = None) -> Job:
+        """The job when it has succeeded.
+
+        Follows its events, over connections that break. Raises the error that a failed job tells,
+        `TimeoutError` after ``timeout`` seconds, and `Conflict` for a cancelled job.
+        """
+        job_id = job if isinstance(job, str) else job.id
+        for event in follow(self._transport, _part(job_id), time.monotonic() + timeout):
+            if event.kind == "progress" and on_progress is not None:
+                on_progress(event.data["done"], event.data["total"])
+        ended = self.job(job_id)
+        if ended.state is JobState.SUCCEEDED:
+            return ended
+        problem = ended.problem or {"code": "conflict", "detail": f"the job was {ended.state.value}"}
+        raise error_of(problem["code"], problem["detail"])
+
+    def cancel(self, job_id: str) -> Job:
+        """Asks for the job's end."""
+        return Job.of(self._transport.send("DELETE", f"/jobs/{_part(job_id)}").json())
+
+    def replay(self, job_id: str) -> Job:
+        """Queues a failed job again."""
+        return Job.of(self._transport.send("POST", f"/jobs/{_part(job_id)}/replay", again=False).json())
+
+    # Pixels
+
+    def tile(
+        self,
+        slide: str,
+        level: int,
+        col: int,
+        row: int,
+        *,
+        suffix: Literal["jpg", "webp", "avif", "png"] = "png",
+        package: str | None = None,
+    ) -> bytes:
+        """The encoded DeepZoom tile."""
+        path = f"/slides/{_part(slide)}_files/{level}/{col}_{row}.{suffix}"
+        return self._transport.send("GET", path, params=_given({"package": package})).content
+
+    def region(
+        self, slide: str, x: int, y: int, w: int, h: int, *, level: int = 0, package: str | None = None
+    ) -> Pixels:
+        """(h, w, 3) uint8: restored pixels, ``x y w h`` in pixels of ``level``, each of which halves the one
+        before."""
+        asked = {"x": x, "y": y, "w": w, "h": h, "level": level, "format": "npy", "package": package}
+        answer = self._transport.send("GET", f"/slides/{_part(slide)}/region", params=_given(asked))
+        pixels: Pixels = np.load(io.BytesIO(answer.content), allow_pickle=False)
+        return pixels
+
+    def restore(
+        self,
+        slide: str,
+        out: Path,
+        *,
+        format: Literal["tiff", "original"] = "tiff",
+        level: int = 0,
+        package: str | None = None,
+        timeout: float = 86_400.0,
+        idempotency_key: str | None = None,
+    ) -> Job:
+        """Writes the slide's package out as the file ``out``, whole or not at all, and returns the job that
+        made it. Raises what `wait` raises, and `ChecksumMismatch` when other bytes arrived."""
+        answer = self._transport.send(
+            "POST",
+            f"/slides/{_part(slide)}/restore",
+            params=_given({"package": package}),
+            json={"format": format, "level": level},
+            headers=_once(idempotency_key),
+        )
+        job = self.wait(answer.json()["id"], timeout)
+        self.download(job, out)
+        return job
+
+    def download(self, job: Job, out: Path) -> None:
+        """Writes the file that the job restored to ``out``, whole or not at all."""
+        part = out.with_name(f".{uuid4().hex}{out.suffix}")
+        digest = hashlib.sha256()
+        try:
+            with (
+                self._transport.stream("GET", f"/jobs/{_part(job.id)}/result") as answer,
+                part.open("wb") as file,
+            ):
+                for block in answer.iter_bytes():
+                    digest.update(block)
+                    file.write(block)
+            if job.result is None or digest.hexdigest() != job.result.sha256:
+                raise ChecksumMismatch("the file that arrived is not the one that was made")
+            part.replace(out)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def _pages(self, path: str, wanted: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        before: str | None = None
+        while True:
+            asked = _given({**wanted, "limit": PAGE, "before": before})
+            page = self._transport.send("GET", path, params=asked).json()
+            yield from page["items"]
+            before = page["next"]
+            if before is None:
+                return
+
+
+def _part(name: str) -> str:
+    """``name`` as one part of a path."""
+    return quote(name, safe="")
+
+
+def _given(asked: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in asked.items() if value is not None}
+
+
+def _once(key: str | None) -> dict[str, str]:
+    """What makes a request safe to send again."""
+    return {"Idempotency-Key": key or uuid4().hex}
