@@ -113,6 +113,7 @@ class Patient:
         end = time.monotonic() + JOB_S
         while (state := self.state(job_id)) not in TERMINAL:
             assert time.monotonic() < end, self._story(job_id, f"hangs in {state}")
+            self.heal()
             time.sleep(0.05)
         return state
 

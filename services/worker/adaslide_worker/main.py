@@ -18,6 +18,7 @@ from adaslide.domain.errors import InputError, Unavailable
 from adaslide.observability.process import observed_process
 from adaslide.observability.readiness import Probe, Readiness
 from adaslide.settings import Settings
+from adaslide_worker.hearing import Hearing
 from adaslide_worker.tasks import register
 from adaslide_worker.wiring import (
     build_compute,
@@ -54,6 +55,7 @@ class Worker:
         self._exports = build_exports(backend, self._runner)
         self._notifier = build_notifier(backend, holder)
         self._reconciler = build_reconciler(backend, holder)
+        self._hearing = Hearing(self._waiting)
         self._ready = Event()
         self._worker = Thread(target=self._work, name="adaslide-worker", daemon=True)
         self._stack = ExitStack()
@@ -61,7 +63,7 @@ class Worker:
     def __enter__(self) -> Self:
         """Raises `Unavailable` when Celery does not start, `ModelError` when nets fail their golden tiles."""
         self._compute.start()
-        register(self._backend.celery, self._runner, self._exports, self._notifier)
+        register(self._backend.celery, self._runner, self._exports, self._notifier, self._hearing)
         if self._alone:
             with self._backend.database.write() as unit:
                 unit.work.forget_leases()
@@ -92,10 +94,15 @@ class Worker:
         """Raises `Unavailable` when it does not work."""
         if not self.alive:
             raise Unavailable("the worker has stopped")
+        if self._hearing.deaf:
+            raise Unavailable("the worker does not hear its messages")
 
     @property
     def alive(self) -> bool:
         return self._worker.is_alive()
+
+    def _waiting(self) -> int:
+        return sum(self._backend.queue.waiting(queue) for queue in self._queues)
 
     def _work(self) -> None:
         # Not `app.Worker`: that one is for a process of its own, and sets up signals and logging there.
@@ -116,9 +123,11 @@ class Worker:
 
 
 def run_worker(settings: Settings, queues: Sequence[str] = QUEUES) -> None:
-    """Works on ``queues`` until SIGTERM or SIGINT. Raises `InputError` without a broker or for a queue
-    that there is not, `Unavailable` when the worker
-    stops by itself: whoever started the process starts another."""
+    """Works on ``queues`` until SIGTERM or SIGINT.
+
+    Raises `InputError` without a broker or for a queue that there is not, `Unavailable` when the worker stops
+    by itself or hears nothing any more: whoever started the process starts another.
+    """
     if settings.broker.embedded:
         raise InputError("a worker of its own needs a broker: set ADASLIDE_BROKER__URL=redis://...")
     if not queues or not set(queues) <= set(QUEUES):
@@ -133,7 +142,6 @@ def run_worker(settings: Settings, queues: Sequence[str] = QUEUES) -> None:
         with observed_process(settings, "adaslide-worker", backend.metrics, readiness), worker:
             print("AdaSlide works", flush=True)
             while not stop.wait(WATCH_S):
-                if not worker.alive:
-                    raise Unavailable("the worker has stopped")
+                worker.check()
     finally:
         backend.database.close()

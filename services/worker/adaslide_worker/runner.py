@@ -26,7 +26,7 @@ from adaslide.pipeline.compress_shard import sidecar_key
 from adaslide.pipeline.plan import CompressionPlan
 from adaslide.ports.jobs import Database, JobRecord, PackageRecord, SlideRecord, UnitOfWork
 from adaslide.ports.queue import Message, Task
-from adaslide.ports.work import CANARY, ShardClaim, ShardLease
+from adaslide.ports.work import CANARY, ShardClaim
 from adaslide.settings import Compression
 from adaslide_worker.compute import Compute
 from adaslide_worker.keeper import Keeper
@@ -38,6 +38,9 @@ LEASES = {Task.PLAN: "plan", Task.FINALIZE: "finalize", Task.EXPORT: "export"}
 """What the leases of a job's steps are called; see `ports.work`."""
 Step = Callable[[JobRecord, int, Keeper], None]
 """Of a job, under a lease's token, for as long as the keeper keeps it."""
+
+GiveBack = Callable[[UnitOfWork], bool]
+"""Gives the lease back under which something failed. False: it was another's already."""
 
 
 def problem_of(error: Exception) -> dict[str, Any]:
@@ -111,7 +114,9 @@ class JobRunner:
             self._check_attempts(claim.lease.attempt)
             self._compress(claim)
         except Exception as error:  # whatever it is, the job must not hang
-            self._failed(Message(Task.SHARD, (claim.job.id,)), claim.lease.attempt, error, claim.lease)
+            lease, attempt = claim.lease, claim.lease.attempt
+            again = Message(Task.SHARD, (claim.job.id,))
+            self._failed(again, attempt, error, lambda unit: unit.work.release_shard(lease, _delay(attempt)))
 
     def step(self, task: Task, job_id: str, states: set[JobState], step: Step) -> None:
         """Runs ``step`` of whoever lends its body to `Task` ``task``, as this class's own steps are run:
@@ -133,14 +138,16 @@ class JobRunner:
             token = unit.work.claim(name, self._holder, self._rules.lease_s) if job.state in states else None
             if token is None:
                 return
-            again = task is not Task.FINALIZE or token > 1
-            attempt = unit.jobs.begin_attempt(job_id) if again else 1
+            counts = task is not Task.FINALIZE or token > 1
+            attempt = unit.jobs.begin_attempt(job_id) if counts else 1
         try:
             self._check_attempts(attempt)
             with Keeper(lambda: self._beat(name, token), self._rules.beat_s) as keeper:
                 step(job, token, keeper)
         except Exception as error:  # whatever it is, the job must not hang
-            self._failed(Message(task, (job_id,)), attempt, error)
+            self._failed(
+                Message(task, (job_id,)), attempt, error, lambda unit: unit.work.beat(name, token, 0.0)
+            )
         finally:
             with suppress(StoreUnavailable), self._database.write() as unit:
                 unit.work.release(name, token)
@@ -273,9 +280,7 @@ class JobRunner:
                 keep = unit.packages.kept(job)
             self._workspace.sweep(job, keep)
 
-    def _failed(
-        self, again: Message, attempt: int, error: Exception, lease: ShardLease | None = None
-    ) -> None:
+    def _failed(self, again: Message, attempt: int, error: Exception, give_back: GiveBack) -> None:
         # The text of an unexpected error may hold a path, which may name a patient: only its place is logged.
         job_id = str(again.args[0])
         if isinstance(error, AdaSlideError):
@@ -284,7 +289,7 @@ class JobRunner:
             said = "\n".join([type(error).__name__, *traceback.format_tb(error.__traceback__)[-3:]])
         logger.warning("job %s: %s", job_id, said)
         try:
-            failed = self._retry_or_fail(again, attempt, error, lease)
+            failed = self._retry_or_fail(again, attempt, error, give_back)
         except StoreUnavailable:
             # Nobody renews the lease: the work is handed out again when the database answers.
             logger.warning("job %s: the failure could not be stored", job_id)
@@ -292,27 +297,30 @@ class JobRunner:
         if failed:
             self._sweep(job_id)
 
-    def _retry_or_fail(
-        self, again: Message, attempt: int, error: Exception, lease: ShardLease | None
-    ) -> bool:
+    def _retry_or_fail(self, again: Message, attempt: int, error: Exception, give_back: GiveBack) -> bool:
         """True when the job has failed for good."""
         job_id = str(again.args[0])
         problem = problem_of(error)
         passing = isinstance(error, MemoryError) or (isinstance(error, AdaSlideError) and error.retryable)
-        delay = min(LONGEST_BACKOFF_S, 2.0**attempt)
         with self._database.write() as unit:
-            if lease and not unit.work.release_shard(lease, delay):
+            if not give_back(unit):
                 return False  # somebody else is at it: what went wrong here does not count
             if unit.jobs.get(job_id).state is JobState.CANCELLING:
                 unit.send(Message(Task.SETTLE, (job_id,)))
                 return False
             if passing and attempt < self._rules.attempts:
+                delay = _delay(attempt)
                 self._metrics.retried(again.task.value)
                 unit.jobs.log(job_id, "retry", {"attempt": attempt, "delay": delay, "problem": problem})
-                if lease is None:
+                if again.task is not Task.SHARD:
                     unit.send(replace(again, delay=delay))
                 return False
             return unit.jobs.transition(job_id, JobState.FAILED, problem=problem)
+
+
+def _delay(attempt: int) -> float:
+    """Seconds before what failed for the ``attempt``-th time is tried again."""
+    return min(LONGEST_BACKOFF_S, 2.0**attempt)
 
 
 def _package(job: JobRecord, totals: dict[str, Any], location: str) -> PackageRecord:

@@ -7,11 +7,12 @@ from adaslide.observability.logs import about
 from adaslide.observability.tracing import extracted, span
 from adaslide.ports.queue import Task
 from adaslide_worker.export_job import ExportJobs
+from adaslide_worker.hearing import Hearing
 from adaslide_worker.notify import Notifier
 from adaslide_worker.runner import JobRunner
 
 
-def register(app: Any, runner: JobRunner, exports: ExportJobs, notifier: Notifier) -> None:
+def register(app: Any, runner: JobRunner, exports: ExportJobs, notifier: Notifier, hearing: Hearing) -> None:
     """Gives the Celery application its tasks."""
     bodies: dict[Task, Callable[..., None]] = {
         Task.PLAN: runner.plan,
@@ -23,10 +24,10 @@ def register(app: Any, runner: JobRunner, exports: ExportJobs, notifier: Notifie
         Task.CANARY: runner.canary,
     }
     for task, body in bodies.items():
-        app.task(observed(task, body), name=task.value, bind=True, shared=False)
+        app.task(observed(task, body, hearing), name=task.value, bind=True, shared=False)
 
 
-def observed(task: Task, body: Callable[..., None]) -> Callable[..., None]:
+def observed(task: Task, body: Callable[..., None], hearing: Hearing) -> Callable[..., None]:
     """``body`` as a bound task: its logs carry task, job and shard, its span is in the sender's trace."""
 
     def run(bound: Any, *arguments: str | int) -> None:
@@ -35,6 +36,7 @@ def observed(task: Task, body: Callable[..., None]) -> Callable[..., None]:
             fields["shard"] = ".".join(map(str, arguments[1:]))
         attributes = {f"adaslide.{name}": value for name, value in fields.items()}
         with (
+            hearing.task(),
             about(task=task.value, **fields),
             extracted(bound.request.headers),
             span(task.value, kind="consumer", **attributes),

@@ -1,6 +1,6 @@
 """Who holds work, and what becomes of it when the holder stops, sleeps or dies."""
 
-from adaslide.domain.errors import QualityBelowFloor
+from adaslide.domain.errors import NotFound, QualityBelowFloor
 from adaslide.domain.geometry import ShardIndex
 from adaslide.domain.job import JobState
 
@@ -86,3 +86,24 @@ def test_what_is_left_behind_is_swept_and_nothing_else(bench):
     # Another database may speak for these.
     assert bench.left() == ["file", "file"]
     assert (root / "slides/unknown/file").exists()
+
+
+def test_a_finalizer_that_fails_in_its_sleep_fails_nobody_elses_job(sleepy):
+    """It sleeps through its lease; the second one is at work when the first one wakes up and stumbles."""
+    original = sleepy.compute.finalize
+
+    def second(*args, **kwargs):
+        sleepy.compute.finalize = original
+        raise NotFound("what the first one worked on is gone")
+
+    def first(*args, **kwargs):
+        with sleepy.database.write() as unit:
+            unit.work.forget_leases()
+            assert unit.work.claim(f"finalize/{sleepy.id}", "other", 60) == 2
+        second()
+
+    sleepy.compute.finalize = first
+    while sleepy.waiting_messages:
+        sleepy.step()
+    assert sleepy.job.state is JobState.VERIFYING
+    assert sleepy.run().state is JobState.SUCCEEDED

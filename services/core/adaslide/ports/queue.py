@@ -38,6 +38,7 @@ class TaskQueue(Protocol):
         """Raises `BrokerUnavailable`."""
         ...
 
-    def waiting(self) -> int:
-        """Messages that no worker has taken yet. Raises `BrokerUnavailable`."""
+    def waiting(self, queue: str | None = None) -> int:
+        """Messages that no worker has taken yet from ``queue``, by its name on the wire, or from that of
+        shards. Raises `BrokerUnavailable`."""
         ...

@@ -86,8 +86,8 @@ class CeleryQueue:
                 headers=inject_headers(),
             )
 
-    def waiting(self) -> int:
-        queue = self._app.conf.task_default_queue
+    def waiting(self, queue: str | None = None) -> int:
+        queue = queue or self._app.conf.task_default_queue
         with _typed(), self._app.connection_for_write() as connection:
             try:
                 return int(connection.default_channel.queue_declare(queue, passive=True).message_count)
