@@ -1,6 +1,7 @@
 """The cluster under test, as those see it who hurt it and those who examine it afterwards."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from uuid import uuid4
 
@@ -9,7 +10,7 @@ import sqlalchemy as sa
 from adaslide.adapters.objects.prefixed import PrefixedStore
 from adaslide.package.reader import PackageReader
 from adaslide.pipeline.verify import verify
-from adaslide.wiring import package_checker, patch_executor
+from adaslide.wiring import package_checker
 
 STAGES = ("queued", "planning", "compressing", "staged", "verifying", "publishing")
 STAGE_S, JOB_S, TIDY_S = 90, 180, 60
@@ -21,6 +22,8 @@ class Patient:
 
     def __init__(self, cluster, postgres, valkey, s3, proxy, slide):
         self.cluster, self.postgres, self.valkey, self.s3, self.proxy = cluster, postgres, valkey, s3, proxy
+        self.examined = []
+        """Jobs that ended as they should."""
         self._engine = sa.create_engine(cluster.database_url, poolclass=sa.NullPool)
         self.slide_id = self.upload(slide.read_bytes())
 
@@ -118,10 +121,10 @@ class Patient:
         return state
 
     def examine(self, job_id, expected):
-        """The right end, seen once, whole, and alone."""
+        """The right end, seen once and whole. What it left is looked at by `tidy`, when all is over."""
         state = self.ended(job_id)
         assert state in expected, self.ask("SELECT problem FROM jobs WHERE id = :job", job=job_id)
-        packages = self.ask("SELECT id, location FROM packages WHERE job_id = :job", job=job_id)
+        packages = self._packages(job_id)
         assert len(packages) == (state == "succeeded")
         states = [row.data["state"] for row in self._events(job_id) if row.kind == "state"]
         assert states.count(state) == 1
@@ -129,18 +132,22 @@ class Patient:
             (job,) = self.ask("SELECT done, total, open FROM jobs WHERE id = :job", job=job_id)
             assert (job.done, job.total, job.open) == (34, 34, 0)
             self._verify(packages[0].location)
-        self._tidy(job_id, {package.location for package in packages})
+        self.examined.append(job_id)
+
+    def _packages(self, job_id):
+        return self.ask("SELECT id, location FROM packages WHERE job_id = :job", job=job_id)
 
     def _verify(self, location):
         store = PrefixedStore(self.cluster.store, f"packages/{location}")
         package = PackageReader(store)
-        with patch_executor(1) as executor:
+        with ThreadPoolExecutor(2) as executor:
             report = verify(store, package, package_checker(package), executor)
         assert report.ok, report
 
-    def _tidy(self, job_id, locations):
+    def tidy(self, job_id):
         """Nothing of the job is left but its package, as soon as no worker can be at it any more."""
         package_id = self.package_id(job_id)
+        locations = {package.location for package in self._packages(job_id)}
 
         def left():
             keys = [key for key, _ in self.cluster.store.list(f"scratch/{job_id}/")]
@@ -149,7 +156,7 @@ class Patient:
 
         end = time.monotonic() + TIDY_S
         while rest := left():
-            assert time.monotonic() < end, rest
+            assert time.monotonic() < end, self._story(job_id, f"left {rest}")
             time.sleep(0.1)
 
 

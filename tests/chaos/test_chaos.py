@@ -31,3 +31,10 @@ def test_nothing_is_lost(patient, wide_slide, seed):
         patient.proxy.clear()
         patient.heal()
     patient.examine(job_id, expected)
+
+
+def test_nothing_is_left(patient):
+    """Of all jobs before, when no worker can be at them any more: only packages, and each of them once."""
+    assert len(patient.examined) == COUNT
+    for job_id in patient.examined:
+        patient.tidy(job_id)
