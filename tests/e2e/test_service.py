@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from hashlib import sha256
 
 import httpx
 import numpy as np
@@ -127,8 +128,9 @@ class TestJobs:
         assert again.json()["id"] == first.json()["id"]
         other = client.post(url, json={**body, "profile": "paper"}, headers=headers)
         problem(other, 409, "conflict")
-        # Without the key as well: the same work is not queued twice.
-        assert client.post(url, json=body).json()["id"] == first.json()["id"]
+        # Without the key as well: the same work is not queued twice. It may be done already.
+        once_more = client.post(url, json=body).json()
+        assert first.json()["id"] in (once_more["id"], once_more.get("job"))
         assert service.job(first.json()["id"])["state"] == "succeeded"
 
     def test_a_slide_that_fails_says_why(self, client, tmp_path):
@@ -142,7 +144,8 @@ class TestPixels:
         store = folder_store(package_path)
         for key, size in store.list():
             answer = client.get(f"/slides/sample/package/{key}")
-            assert answer.content == store.get(key)
+            # Not compared as bytes: telling where megabytes differ takes minutes.
+            assert sha256(answer.content).digest() == sha256(store.get(key)).digest(), key
             assert int(answer.headers["content-length"]) == size
 
     @pytest.mark.parametrize(
