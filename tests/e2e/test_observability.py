@@ -103,7 +103,7 @@ def test_requests_tiles_and_restoration_are_measured(observed):
 
 def test_the_log_is_json_and_names_the_job_in_its_trace(observed):
     service, _, job = observed
-    lines = [json.loads(line) for line in service.log.read_text().splitlines()]
+    lines = [json.loads(line) for line in service.log_text().splitlines()]
     assert {"at", "level", "logger", "message"} <= set.intersection(*map(set, lines))
     failures = [line for line in lines if line["logger"] == "adaslide_worker.runner"]
     assert failures
@@ -113,6 +113,6 @@ def test_the_log_is_json_and_names_the_job_in_its_trace(observed):
 def test_nothing_names_the_patient(observed, collector):
     service, found, _ = observed
     assert not any("Doe" in str(part) for part in found)
-    assert "Doe" not in service.log.read_text()
+    assert "Doe" not in service.log_text()
     assert collector.spans
     assert not any("Doe" in str(request) for _, request in collector.requests)

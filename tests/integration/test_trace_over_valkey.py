@@ -24,12 +24,14 @@ from adaslide.observability.metrics import Metrics
 from adaslide.observability.process import observed_process
 from adaslide.ports.queue import Task
 from adaslide.settings import load_settings
+from adaslide_worker.hearing import Hearing
 from adaslide_worker.tasks import observed
 
 broker, collector, folder = sys.argv[1:]
 settings = load_settings(broker={"url": broker}, telemetry={"endpoint": collector}, data_dir=folder)
 app, store = create_celery(settings), ObservedStore(FilesystemStore(Path(folder)), Metrics())
-app.task(observed(Task.PLAN, lambda job: store.put("done/" + job, b"1")), name=Task.PLAN.value, bind=True)
+body, hearing = lambda job: store.put("done/" + job, b"1"), Hearing(lambda: 0)
+app.task(observed(Task.PLAN, body, hearing), name=Task.PLAN.value, bind=True)
 with observed_process(settings, "adaslide-worker", Metrics()):
     app.worker_main(["worker", "--pool=solo", "--without-gossip", "--without-mingle", "--loglevel=ERROR"])
 """

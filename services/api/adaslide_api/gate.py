@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from contextvars import copy_context
 from functools import partial
 from typing import ParamSpec, TypeVar
 
@@ -40,7 +41,8 @@ class Gate:
         """
         await self._turn(audience, admitted)
         loop = asyncio.get_running_loop()
-        running = self._threads.submit(call)
+        # In the caller's context: what a request causes belongs to its trace.
+        running = self._threads.submit(copy_context().run, call)
 
         def ended(_: object) -> None:
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more

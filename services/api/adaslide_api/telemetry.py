@@ -14,7 +14,7 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 """Those that are named; whatever else a caller makes up is one."""
 QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 """Asked every few seconds: not traced."""
-_DECODE = re.compile(r"\bdecode;dur=([0-9.]+)")
+_MADE = re.compile(r"\b(?:decode|restore);dur=([0-9.]+)")
 
 
 class TelemetryMiddleware:
@@ -63,9 +63,10 @@ class TelemetryMiddleware:
         return status
 
     def _pixels(self, timing: str, took: float) -> None:
-        self._metrics.tile(took, cached=timing == "cache")
-        if found := _DECODE.search(timing):
-            self._metrics.restored(float(found[1]) / 1000)
+        made = _MADE.findall(timing)
+        self._metrics.tile(took, cached=not made)
+        if made:
+            self._metrics.restored(sum(map(float, made)) / 1000)
 
 
 def route_of(scope: Scope) -> str:

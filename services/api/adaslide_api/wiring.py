@@ -19,7 +19,7 @@ from adaslide_api.packages import OpenPackages, Tile
 from adaslide_api.policy import RestoredPolicy
 from adaslide_api.registration import Registrar
 from adaslide_api.retention import Retention
-from adaslide_api.serving.nets import NetQueue
+from adaslide_api.serving.net_queue import NetQueue
 from adaslide_api.serving.prefetch import Prefetcher
 from adaslide_api.serving.renderer import Renderer
 from adaslide_api.submission import Submitter

@@ -15,7 +15,7 @@ from adaslide_api.gate import Gate
 from adaslide_api.packages import OpenPackage, Tile
 from adaslide_api.serving.fairness import Audience
 from adaslide_api.serving.flights import Flights
-from adaslide_api.serving.nets import NetQueue
+from adaslide_api.serving.net_queue import NetQueue
 from adaslide_api.serving.timing import Level, Timing
 
 T = TypeVar("T")

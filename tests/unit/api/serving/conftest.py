@@ -10,7 +10,7 @@ from adaslide.codec_runtime import restorer_with
 from adaslide.settings import Restoring
 from adaslide_api.gate import Gate
 from adaslide_api.packages import OpenPackage, PatchesOf
-from adaslide_api.serving.nets import NetQueue
+from adaslide_api.serving.net_queue import NetQueue
 from adaslide_api.serving.renderer import Renderer
 
 

@@ -8,7 +8,7 @@ import pytest
 from adaslide.domain.errors import ModelError, Unavailable, WeightsMissing
 from adaslide.settings import Restoring
 from adaslide_api.serving.fairness import Audience
-from adaslide_api.serving.nets import NetQueue
+from adaslide_api.serving.net_queue import NetQueue
 
 A, B = (2, b"a"), (4, b"b")
 
