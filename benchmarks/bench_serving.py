@@ -122,7 +122,8 @@ def compress(base: str, data: Path) -> Subject:
             job = client.get(f"/jobs/{job['id']}").json()
     if job["state"] != "succeeded":
         raise RuntimeError(f"the sample was not compressed: {job['problem']}")
-    return Subject.of(data / "packages" / f"{job['package']['id']}.zarr")
+    (folder,) = (data / "packages").glob(f"{job['package']['id']}-*.zarr")
+    return Subject.of(folder)
 
 
 def ask(base: str, paths: Sequence[str], rate: float, client: str | None = None) -> Answers:

@@ -101,6 +101,7 @@ class TestJobs:
 
     def test_cancelling_a_job_under_way_leaves_nothing(self, service, client, sample_slide):
         client.put("/slides/to cancel", json={"uri": sample_slide.as_uri()}).raise_for_status()
+        before = service.package_ids()
         job = client.post("/slides/to cancel/compress", json={"profile": "archive", "dice_floor": 0.9}).json()
         service.wait(lambda: client.get(f"/jobs/{job['id']}").json()["progress"]["done"] > 0)
         answer = client.delete(f"/jobs/{job['id']}")
@@ -109,8 +110,7 @@ class TestJobs:
         assert service.job(job["id"])["state"] == "cancelled"
         service.wait(lambda: not service.scratch())
         assert client.get("/slides/to cancel").json()["packages"] == []
-        known = {p["id"] for s in client.get("/slides").json()["items"] for p in s["packages"]}
-        assert service.package_ids() == known
+        assert service.package_ids() == before
         assert client.delete(f"/jobs/{job['id']}").status_code == 202
 
     def test_a_finished_job_cannot_be_cancelled(self, client, archived):
@@ -124,11 +124,11 @@ class TestJobs:
         assert first.status_code == 202
         assert first.headers["location"] == f"/jobs/{first.json()['id']}"
         assert int(first.headers["retry-after"]) > 0
-        again = client.post(url, json=body, headers=headers)
-        assert again.json()["id"] == first.json()["id"]
+        again = client.post(url, json=body, headers=headers).json()
+        assert first.json()["id"] in (again["id"], again.get("job"))  # the job, or its package if it is done
         other = client.post(url, json={**body, "profile": "paper"}, headers=headers)
         problem(other, 409, "conflict")
-        # Without the key as well: the same work is not queued twice. It may be done already.
+        # Without the key as well: the same work is not queued twice.
         once_more = client.post(url, json=body).json()
         assert first.json()["id"] in (once_more["id"], once_more.get("job"))
         assert service.job(first.json()["id"])["state"] == "succeeded"

@@ -42,13 +42,9 @@ def test_keys_are_fetched_once(verifier, provider):
     assert provider.fetches == 1
 
 
-def now(**ahead):
-    return datetime.now(UTC) + timedelta(**ahead)
-
-
-WRONG = {
-    "expired": {"exp": now(seconds=-2)},
-    "not yet": {"nbf": now(minutes=5)},
+WRONG = {  # times are from the test's start on
+    "expired": {"exp": timedelta(seconds=-2)},
+    "not yet": {"nbf": timedelta(minutes=5)},
     "another audience": {"aud": "another"},
     "another issuer": {"iss": "https://other.example"},
     "no audience": {"aud": None},
@@ -64,8 +60,10 @@ WRONG = {
 
 @pytest.mark.parametrize("change", WRONG.values(), ids=WRONG.keys())
 def test_a_token_that_is_not_for_here_and_now(verifier, provider, change):
+    now = datetime.now(UTC)
+    claims = {name: now + value if isinstance(value, timedelta) else value for name, value in change.items()}
     with pytest.raises(Unauthenticated):
-        verifier().verify(provider.token(Role.VIEWER, **change))
+        verifier().verify(provider.token(Role.VIEWER, **claims))
 
 
 def unsigned(provider):
@@ -148,7 +146,7 @@ def test_strangers_cannot_make_it_fetch_again_and_again(verifier, provider):
 
 
 def test_a_clock_may_be_off_by_the_leeway(verifier, provider):
-    late = provider.token(Role.VIEWER, exp=now(seconds=-5))
+    late = provider.token(Role.VIEWER, exp=datetime.now(UTC) - timedelta(seconds=5))
     assert verifier(leeway_s=60).verify(late).has(Role.VIEWER)
 
 

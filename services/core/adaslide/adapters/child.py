@@ -15,6 +15,7 @@ import importlib
 import json
 import os
 import resource
+import signal
 import socket
 import struct
 import subprocess
@@ -34,6 +35,7 @@ Reply = tuple[dict[str, Any], bytes | bytearray | memoryview]
 _FRAME = struct.Struct("<IQ")
 _MAX_HEADER = 1 << 20
 _WATCH_SECONDS = 0.5
+_DYING_SECONDS = 1.0
 _START = "from adaslide.adapters.child import main; main()"
 
 
@@ -65,8 +67,8 @@ class Child:
         """How many processes there have been: more than one means that some were lost."""
 
     def call(self, method: str, **arguments: Any) -> tuple[dict[str, Any], bytearray]:
-        """The handler's reply. A crash or a hang of the child raises `SlideCorrupt`; the next
-        call then starts another child."""
+        """The handler's reply. A crash or a hang of the child raises `SlideCorrupt`, and `Unavailable` when
+        somebody else killed it; the next call then starts another child."""
         with self._lock:
             deadline = time.monotonic() + self._limits.timeout
             try:
@@ -80,9 +82,12 @@ class Child:
                 self._end()
                 raise errors.SlideCorrupt("the slide's reader hung and was stopped") from None
             except (EOFError, OSError, ValueError) as error:
+                killed = isinstance(error, EOFError | OSError) and self._was_killed()
                 self._end()
                 if isinstance(error, errors.AdaSlideError):
                     raise
+                if killed:
+                    raise errors.Unavailable("the slide's reader was killed") from None
                 raise errors.SlideCorrupt("the slide's reader crashed") from None
             except BaseException:
                 # Half an exchange may be on the wire: this channel cannot be used again.
@@ -125,6 +130,13 @@ class Child:
         self.starts += 1
         self._stop = weakref.finalize(self, _stop, self._process, ours, os.getpid())
         return ours
+
+    def _was_killed(self) -> bool:
+        """Whether the child ended by a signal that no library raises on a damaged slide: an operator's, or
+        that of a machine out of memory."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_DYING_SECONDS)
+        return self._process.returncode in (-signal.SIGKILL, -signal.SIGTERM)
 
     def _end(self) -> None:
         if self._stop is not None:

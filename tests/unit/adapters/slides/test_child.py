@@ -7,7 +7,7 @@ import time
 import pytest
 
 from adaslide.adapters.child import Child, ChildLimits
-from adaslide.domain.errors import SlideCorrupt, SlideTooLarge, SlideUnsupported
+from adaslide.domain.errors import SlideCorrupt, SlideTooLarge, SlideUnsupported, Unavailable
 
 LIMITS = ChildLimits(memory_bytes=256 << 20, timeout=30.0, reply_bytes=1 << 20)
 
@@ -52,6 +52,14 @@ def test_a_crash_is_a_typed_error_and_the_next_call_has_a_new_child(child):
         child.call("crash")
     assert child.call("pid")[0]["pid"] != first
     assert child.starts == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_child_that_somebody_kills_is_not_the_slides_fault(child, number):
+    os.kill(child.call("pid")[0]["pid"], number)
+    with pytest.raises(Unavailable, match="killed"):
+        child.call("pid")
+    assert child.call("echo", size=1)[1] == b"\0"
 
 
 @pytest.mark.parametrize("method", ["hang", "spin"])
