@@ -13,7 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from adaslide.adapters.inference.weights import weights_pinned
+from adaslide.domain.fidelity import IDENTICAL
 from adaslide.domain.profile import Profile
+from adaslide.domain.search import Bisection, Tried
 
 BINS = 5
 DIGITS = 4
@@ -48,17 +50,10 @@ def measurements(start: int, place: int, costs: Sequence[int]) -> int:
     ``place`` is the cheapest rung that holds the floors, ``len(costs)`` where none does; all rungs above
     it are taken to hold them, all below not to: the look past the last one that failed finds nothing.
     """
-    fails, holds = -1, len(costs)
-    probe = min(start, len(costs) - 1)
-    tried: list[int] = []
-    while holds - fails > 1:
-        tried.append(probe)
-        if probe >= place:
-            holds = probe
-        else:
-            fails = probe
-        probe = (holds + fails) // 2
-    tried += [below for below in reversed(range(holds)) if below not in tried][:1]
+    search = Bisection(len(costs), start)
+    tried: dict[int, Tried] = {}
+    while (probe := search.next(tried)) is not None:
+        tried[probe] = Tried(0, IDENTICAL, held=probe >= place)
     return sum(costs[probe] for probe in tried)
 
 

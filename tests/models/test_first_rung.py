@@ -12,6 +12,7 @@ from adaslide.adapters.segmenters.otsu import OtsuSegmenter
 from adaslide.domain.fidelity import IDENTICAL, Floors
 from adaslide.domain.geometry import PatchIndex
 from adaslide.domain.profile import PROFILES, profile_named
+from adaslide.domain.search import Bisection
 from adaslide.pipeline.encode_patch import PatchEncoder, PatchInput
 from adaslide.ports.rungs import PatchSource
 from adaslide_models.first_rung import FirstRung, calibrated, costs_of, measurements
@@ -24,8 +25,8 @@ COSTS = (2, 2, 2, 1, 1, 1, 1, 1)
 class Starts:
     place: int
 
-    def propose(self, images, profile):
-        return [(self.place, None) for _ in images]
+    def search(self, image, profile):
+        return Bisection(len(profile.ladder), self.place)
 
 
 @dataclass

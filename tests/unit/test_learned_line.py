@@ -14,6 +14,7 @@ from adaslide.domain.errors import InputError, ModelError, WeightsMissing
 from adaslide.domain.geometry import PatchIndex, Size
 from adaslide.domain.profile import OTSU, PROFILES, VERSIONS, profile_named
 from adaslide.domain.rung import RestorerKind, Rung
+from adaslide.domain.search import Bisection
 from adaslide.domain.slide import MppOrigin, SlideFacts, SourceLevel
 from adaslide.package.envelope import Envelope
 from adaslide.pipeline.encode_patch import PatchInput
@@ -204,10 +205,10 @@ def test_what_may_differ_between_machines(metric, told, found, by_net, same):
 
 def test_the_agent_proposes_and_is_recorded(tissue, kept):
     encoder = wiring.patch_encoder(planned())
-    ((place, p_compress),) = encoder.agent.propose([tissue.source.pixels], ARCHIVE)
-    assert kept.p_compress == p_compress
-    assert 0 < p_compress < 1
-    assert 0 <= place < len(ARCHIVE.ladder)
+    search = encoder.agent.search(tissue.source.pixels, ARCHIVE)
+    assert kept.p_compress == search.p_compress
+    assert 0 < search.p_compress < 1
+    assert 0 <= search.proposed < len(ARCHIVE.ladder)
 
 
 class Says:
@@ -216,8 +217,8 @@ class Says:
     def __init__(self, place):
         self.place = place
 
-    def propose(self, images, profile):
-        return [(self.place, 0.5) for _ in images]
+    def search(self, image, profile):
+        return Bisection(len(profile.ladder), self.place, 0.5, lowest=self.place)
 
 
 def test_under_the_papers_profile_the_agents_keep_is_kept(tissue):

@@ -51,9 +51,9 @@ def _specs(scale: int) -> list[RungSpec]:
     return [RungSpec(rung, Codec.PNG, scale), *(RungSpec(rung, Codec.AVIF, scale, q) for q in QUALITIES)]
 
 
-def patches(source: Source) -> Iterator[tuple[Pixels, float]]:
-    """The whole patches of an image, row by row, with its micrometres per pixel; an image smaller than
-    a patch is one. Glass is left out: no package restores it."""
+def patches(source: Source, assumed_mpp: float = ASSUMED_MPP) -> Iterator[tuple[Pixels, float]]:
+    """The whole patches of an image, row by row, with its micrometres per pixel (``assumed_mpp`` where it
+    records none); an image smaller than a patch is one. Glass is left out: no package restores it."""
     pixels, mpp = source.read()
     height, width = pixels.shape[:2]
     for y in range(0, max(height - PATCH, 0) + 1, PATCH):
@@ -61,7 +61,7 @@ def patches(source: Source) -> Iterator[tuple[Pixels, float]]:
             patch = pixels[y : y + PATCH, x : x + PATCH]
             red, green, blue = (round(float(mean)) for mean in patch.mean(axis=(0, 1)))
             if not is_constant(patch, (red, green, blue)):
-                yield patch, mpp or ASSUMED_MPP
+                yield patch, mpp or assumed_mpp
 
 
 def _measured(

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from adaslide.domain.errors import ModelError, Unavailable
-from adaslide.terminal import EXIT_INTEGRITY, Json, print_json
+from adaslide.terminal import EXIT_INTEGRITY, Json, console, print_json
 
 train_app = typer.Typer(no_args_is_help=True, help="Train the learned parts (extra `train`).")
 evaluate_app = typer.Typer(no_args_is_help=True, help="Measure the learned parts on images of your own.")
@@ -189,6 +189,38 @@ def evaluate_cda(
     for source, row in result.items():
         table.add_row(source, str(row["n"]), *(f"{row[name]:.3f}" for name in columns))
     Console().print(table)
+
+
+@evaluate_app.command("rate-fidelity")
+def evaluate_rate_fidelity(
+    data: DataFolder,
+    out: Annotated[Path, typer.Option("--out", help="A new folder for the document, pictures and packages.")],
+    split: Annotated[
+        Path | None, typer.Option("--split", help="A list of images; else all below DIR.")
+    ] = None,
+    profile: Annotated[str, typer.Option("--profile", help="See `adaslide profiles`.")] = "archive",
+    mpp: Annotated[float, typer.Option("--mpp", help="Micrometres per pixel of the images.")] = 0.5,
+    as_json: Json = False,
+) -> None:
+    """A profile's packages beside every uniform codec: bytes at the same measured fidelity."""
+    from adaslide.domain.profile import profile_named
+
+    with _extra("evaluate", ("matplotlib",)):
+        from adaslide_models.evaluate.rate_fidelity.contest import contest
+    result = contest(data, split, profile_named(profile), mpp, out, say=console.print)
+    if as_json:
+        print_json(result)
+        return
+    table = Table("floor", "bytes", "uniform, same p5", "uniform, same mean", "published pair", "over oracle")
+    bytes_of = {row["setting"]: row["bytes"] for row in result["rows"] if row["name"] == result["profile"]}
+    for floor, row in result["by_floor"].items():
+        ratios = (f"{row[n]:.2f} x" for n in ("uniform_p5", "uniform_mean", "paper_mean", "oracle_gap"))
+        table.add_row(floor, f"{bytes_of[f'floor {floor}']:,}", *ratios)
+    Console().print(table)
+    violations = result["violations"]
+    Console().print(f"{result['n']} patches of {result['images']} images, {violations} violations")
+    if violations:
+        raise typer.Exit(EXIT_INTEGRITY)
 
 
 @weights_app.command("list")

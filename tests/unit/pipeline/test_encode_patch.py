@@ -17,6 +17,7 @@ from adaslide.domain.fidelity import IDENTICAL, Floors
 from adaslide.domain.geometry import PatchIndex
 from adaslide.domain.profile import PROFILES, profile_named
 from adaslide.domain.rung import RestorerKind, Rung
+from adaslide.domain.search import Bisection
 from adaslide.package.envelope import Envelope
 from adaslide.pipeline.check_patch import PatchChecker
 from adaslide.pipeline.encode_patch import PatchEncoder, PatchInput
@@ -33,8 +34,9 @@ class FixedAgent:
     def __init__(self, place, p_compress=None):
         self.place, self.p_compress = place, p_compress
 
-    def propose(self, images, profile):
-        return [(self.place, self.p_compress) for _ in images]
+    def search(self, image, profile):
+        lowest = 0 if profile.promotes else self.place
+        return Bisection(len(profile.ladder), self.place, self.p_compress, lowest=lowest)
 
 
 def encoder(profile=ARCHIVE, agent=None, glass=(243, 243, 243)):

@@ -1,7 +1,9 @@
 """What was measured of a patch, and the floors it must hold."""
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from math import nan
+from typing import Protocol
 
 METRICS = ("dice", "dice_window_min", "ssim", "psnr", "delta_e", "max_error", "dice_second")
 """Names of the arrays in ``quality/``, in the order of `Fidelity`."""
@@ -35,6 +37,19 @@ class Fidelity:
         return asdict(self)
 
 
+class Measurable(Protocol):
+    """What floors ask for; a `Fidelity`, or something that measures each metric when it is asked for."""
+
+    @property
+    def dice(self) -> float: ...
+    @property
+    def dice_window_min(self) -> float: ...
+    @property
+    def ssim(self) -> float: ...
+    @property
+    def dice_second(self) -> float: ...
+
+
 IDENTICAL = Fidelity(1.0, 1.0, 1.0, PSNR_IDENTICAL, 0.0, 0.0, 1.0)
 UNMEASURED = Fidelity(*(nan,) * len(METRICS))
 
@@ -50,17 +65,19 @@ class Floors:
     dice_second: float = 0.0
     margin: float = 0.005
 
-    def held_by(self, fidelity: Fidelity, *, margin: bool = False) -> bool:
-        return not self.violated_by(fidelity, margin=margin)
+    def held_by(self, fidelity: Measurable, *, margin: bool = False) -> bool:
+        """Whether no floor is violated. Nothing is asked of ``fidelity`` after the first that is."""
+        return next(self._violated(fidelity, margin), None) is None
 
-    def violated_by(self, fidelity: Fidelity, *, margin: bool = False) -> tuple[str, ...]:
+    def violated_by(self, fidelity: Measurable, *, margin: bool = False) -> tuple[str, ...]:
         """Names of the floors that ``fidelity`` is below. What was not measured holds no floor."""
+        return tuple(self._violated(fidelity, margin))
+
+    def _violated(self, fidelity: Measurable, margin: bool) -> Iterator[str]:
         extra = self.margin if margin else 0.0
-        return tuple(
-            name
-            for name, floor in self.as_dict().items()
-            if floor > 0 and not getattr(fidelity, name) >= min(floor + extra, 1.0)
-        )
+        for name, floor in self.as_dict().items():
+            if floor > 0 and not getattr(fidelity, name) >= min(floor + extra, 1.0):
+                yield name
 
     def as_dict(self) -> dict[str, float]:
         """The floors by metric, without the margin."""

@@ -8,16 +8,17 @@ import numpy as np
 
 from adaslide.domain.decision import PatchFlag, PatchOutcome
 from adaslide.domain.errors import SlideCorrupt
-from adaslide.domain.fidelity import IDENTICAL, UNMEASURED, Fidelity
+from adaslide.domain.fidelity import IDENTICAL, UNMEASURED, Fidelity, Measurable
 from adaslide.domain.geometry import PatchIndex
 from adaslide.domain.pixels import Pixels, shrink
 from adaslide.domain.profile import Profile
 from adaslide.domain.rung import Codec, Rung, RungSpec
+from adaslide.domain.search import Tried
 from adaslide.package.layout import FIRST_OVERVIEW
-from adaslide.pipeline.measure import Measurer
+from adaslide.pipeline.measure import Measured, Measurer
 from adaslide.pipeline.proof import crc32c, payload_crc32c
 from adaslide.pipeline.tissue import Colour, is_constant
-from adaslide.ports.agent import Agent
+from adaslide.ports.agent import Agent, Search
 from adaslide.ports.rungs import PatchSource, RungCodec, SupportsAlternatives, TileCodec
 from adaslide.ports.segmenter import Segmenter
 
@@ -50,11 +51,22 @@ class EncodedPatch:
 
 
 @dataclass(frozen=True, slots=True)
-class _Candidate:
+class _Kept:
     spec: RungSpec
     payload: bytes
     pixels: Pixels
     fidelity: Fidelity
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    spec: RungSpec
+    payload: bytes
+    pixels: Pixels
+    measured: Measured
+
+    def kept(self) -> _Kept:
+        return _Kept(self.spec, self.payload, self.pixels, self.measured.fidelity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,61 +93,47 @@ class PatchEncoder:
         source = patch.source
         if source.tiles and not (patch.readable and self.exact.is_sound(source)):
             kept = replace(self._exact(source), fidelity=UNMEASURED)
-            return self._result(patch, kept, PatchFlag.CORRUPT, nan, 0)
+            return self._result(patch, kept, PatchFlag.CORRUPT, None, 0)
         if not patch.readable:
             raise SlideCorrupt("a part of the slide can be neither read nor kept as it stands")
         valid = source.pixels[: source.valid_height, : source.valid_width]
         measurer = Measurer(valid, self.mpp, self.judge, self.second)
         if self.profile.allow_background and not patch.on_tissue and is_constant(valid, self.glass):
-            return self._result(patch, self._background(source, measurer), PatchFlag.NONE, nan, 0)
-        proposed, p_compress = self.agent.propose([valid], self.profile)[0]
-        chosen, place, count = self._search(source, measurer, proposed)
+            return self._result(patch, self._background(source, measurer), PatchFlag.NONE, None, 0)
+        search = self.agent.search(valid, self.profile)
+        chosen, place, count = self._searched(source, measurer, search)
         kept = self._cheaper_whole(patch, chosen)
-        if kept is not chosen:
+        if chosen is None or kept.spec is not chosen.spec:
             place = len(self.profile.ladder)
         flags = PatchFlag.NONE
-        if place != proposed:
-            flags = PatchFlag.DEMOTED if place > proposed else PatchFlag.PROMOTED
-        return self._result(patch, kept, flags, nan if p_compress is None else p_compress, count)
+        if place != search.proposed:
+            flags = PatchFlag.DEMOTED if place > search.proposed else PatchFlag.PROMOTED
+        return self._result(patch, kept, flags, search.p_compress, count)
 
-    def _search(
-        self, source: PatchSource, measurer: Measurer, proposed: int
+    def _searched(
+        self, source: PatchSource, measurer: Measurer, search: Search
     ) -> tuple[_Candidate | None, int, int]:
-        """The held candidate of fewest bytes among those measured: (candidate, its place, measurements).
+        """The candidate of fewest bytes among those that hold: (candidate, its place, measurements).
 
-        Bisection for the cheapest rung that holds the floors, and then one look further down the ladder
-        for as long as that finds another: fidelity is not strictly monotone, and where a rung fails by
-        chance a cheaper one can hold. Never a floor is missed, since only a measured candidate is
-        returned. None: no rung holds them.
+        Never a floor is missed, since only a measured candidate is returned. None: no rung that was
+        measured holds them.
         """
-        ladder = self.profile.ladder
-        lowest = 0 if self.profile.promotes else proposed
-        fails, holds, count = lowest - 1, len(ladder), 0
-        measured: dict[int, _Candidate | None] = {}
-
-        def hold(place: int) -> bool:
-            nonlocal count
-            tried = self._candidates(source, measurer, ladder[place])
-            count += len(tried)
+        measured: dict[int, _Candidate] = {}
+        tried: dict[int, Tried] = {}
+        count = 0
+        while (place := search.next(tried)) is not None:
+            candidates = self._candidates(source, measurer, self.profile.ladder[place])
+            count += len(candidates)
             # The first is the restorer without weights: a net that loses nuclei against it is no candidate.
-            least = tried[0].fidelity.dice
-            best = max((one for one in tried if one.fidelity.dice >= least), key=self._rank)
-            held = self.profile.floors.held_by(best.fidelity, margin=True)
-            measured[place] = best if held else None
-            return held
-
-        probe = min(proposed, len(ladder) - 1)
-        while holds - fails > 1:
-            holds, fails = (probe, fails) if hold(probe) else (holds, probe)
-            probe = (holds + fails) // 2
-        for place in reversed(range(lowest, holds)):
-            if place not in measured and not hold(place):
-                break
-        found = {place: one for place, one in measured.items() if one is not None}
+            least = candidates[0].measured.dice
+            best = max((one for one in candidates if one.measured.dice >= least), key=self._rank)
+            measured[place] = best
+            tried[place] = Tried(len(best.payload), best.measured, self._holds(best.measured))
+        found = [place for place, one in tried.items() if one.held]
         if not found:
-            return None, len(ladder), count
-        place = min(found, key=lambda place: len(found[place].payload))
-        return found[place], place, count
+            return None, len(self.profile.ladder), count
+        place = min(found, key=lambda place: tried[place].bytes)
+        return measured[place], place, count
 
     def _candidates(self, source: PatchSource, measurer: Measurer, spec: RungSpec) -> list[_Candidate]:
         """The rung's stored image, decoded and measured under every restorer that it has."""
@@ -146,15 +144,19 @@ class PatchEncoder:
         for one in payloads:
             pixels = codec.decode(one, self.patch)
             valid = pixels[: source.valid_height, : source.valid_width]
-            tried.append(_Candidate(spec, one, pixels, measurer.measure(valid)))
+            tried.append(_Candidate(spec, one, pixels, measurer.against(valid)))
         return tried
+
+    def _holds(self, measured: Measurable) -> bool:
+        return self.profile.floors.held_by(measured, margin=True)
 
     def _rank(self, candidate: _Candidate) -> tuple[bool, float, float]:
         """Better first where the same bytes can be restored in several ways: floors, then Dice, then SSIM."""
-        fidelity = candidate.fidelity
-        return self.profile.floors.held_by(fidelity, margin=True), fidelity.dice, fidelity.ssim
+        measured = candidate.measured
+        held = self._holds(measured)
+        return held, measured.dice, measured.ssim if held else 0.0
 
-    def _background(self, source: PatchSource, measurer: Measurer) -> _Candidate:
+    def _background(self, source: PatchSource, measurer: Measurer) -> _Kept:
         """Glass holds no nuclei to judge and no structure to compare: only the colour is measured."""
         codec = self.codecs[Rung.BACKGROUND]
         payload = codec.encode(source, BACKGROUND)
@@ -162,13 +164,13 @@ class PatchEncoder:
         if np.abs(pixels[0, 0].astype(int) - self.fill).max() <= FILL_TOLERANCE:
             payload, pixels = b"", np.full_like(pixels, self.fill)
         colour = measurer.measure_colour(pixels[: source.valid_height, : source.valid_width])
-        return _Candidate(BACKGROUND, payload, pixels, Fidelity(nan, nan, nan, *colour))
+        return _Kept(BACKGROUND, payload, pixels, Fidelity(nan, nan, nan, *colour))
 
-    def _cheaper_whole(self, patch: PatchInput, chosen: _Candidate | None) -> _Candidate:
+    def _cheaper_whole(self, patch: PatchInput, chosen: _Candidate | None) -> _Kept:
         """``chosen``, or the patch kept whole where nothing was chosen or that takes no more bytes."""
         source = patch.source
         if chosen and len(chosen.payload) < LEAST_EXACT_SHARE * patch.source_bytes:
-            return chosen
+            return chosen.kept()
         if source.tiles:
             exact = self._exact(source)
             valid = slice(source.valid_height), slice(source.valid_width)
@@ -176,29 +178,29 @@ class PatchEncoder:
             shown = np.array_equal(exact.pixels[valid], source.pixels[valid])
             if shown and (chosen is None or len(exact.payload) <= len(chosen.payload)):
                 return exact
-        return chosen or self._lossless(source)
+        return chosen.kept() if chosen else self._lossless(source)
 
-    def _exact(self, source: PatchSource) -> _Candidate:
+    def _exact(self, source: PatchSource) -> _Kept:
         payload = self.exact.encode(source, EXACT)
-        return _Candidate(EXACT, payload, self.exact.decode(payload, self.patch), IDENTICAL)
+        return _Kept(EXACT, payload, self.exact.decode(payload, self.patch), IDENTICAL)
 
-    def _lossless(self, source: PatchSource) -> _Candidate:
+    def _lossless(self, source: PatchSource) -> _Kept:
         payload = self.codecs[Rung.LOSSLESS].encode(source, LOSSLESS)
-        return _Candidate(LOSSLESS, payload, source.pixels, IDENTICAL)
+        return _Kept(LOSSLESS, payload, source.pixels, IDENTICAL)
 
-    def _proof(self, kept: _Candidate) -> int:
+    def _proof(self, kept: _Kept) -> int:
         if not kept.payload:
             return crc32c(kept.pixels)
         return payload_crc32c(self.codecs[kept.spec.rung], kept.payload, self.patch, kept.pixels)
 
     def _result(
-        self, patch: PatchInput, kept: _Candidate, flags: PatchFlag, p_compress: float, count: int
+        self, patch: PatchInput, kept: _Kept, flags: PatchFlag, p_compress: float | None, count: int
     ) -> EncodedPatch:
         outcome = PatchOutcome(
             index=patch.index,
             rung=kept.spec.rung,
             quality=kept.spec.quality,
-            p_compress=p_compress,
+            p_compress=nan if p_compress is None else p_compress,
             flags=flags,
             fidelity=kept.fidelity,
             payload=kept.payload,

@@ -66,59 +66,104 @@ class Measurer:
     def __init__(
         self, original: Pixels, mpp: float, judge: Segmenter, second: Segmenter | None = None
     ) -> None:
-        self._original = original
+        self.original = original
         self._mpp = mpp
         self._judge = judge
         self._second = second
 
     @cached_property
     def _mask(self) -> Mask:
-        return self._judge.masks([self._original], self._mpp)[0]
+        return self._judge.masks([self.original], self._mpp)[0]
 
     @cached_property
     def _second_mask(self) -> Mask | None:
-        return self._second.masks([self._original], self._mpp)[0] if self._second else None
+        return self._second.masks([self.original], self._mpp)[0] if self._second else None
 
     @cached_property
     def _luma(self) -> npt.NDArray[np.float32]:
-        return self._original @ _LUMA
+        return self.original @ _LUMA
 
     @cached_property
     def _lab(self) -> npt.NDArray[np.float32]:
-        lab: npt.NDArray[np.float32] = rgb2lab(self._original.astype(np.float32) / 255)
+        lab: npt.NDArray[np.float32] = rgb2lab(self.original.astype(np.float32) / 255)
         return lab
 
     def measure(self, restored: Pixels) -> Fidelity:
         """All metrics of ``restored``, which has the original's shape."""
-        if np.array_equal(restored, self._original):
-            return IDENTICAL
-        mask = self._judge.masks([restored], self._mpp)[0]
-        return Fidelity(
-            dice(self._mask, mask),
-            dice_window_min(self._mask, mask),
-            self._ssim(restored),
-            *self.measure_colour(restored),
-            self._dice_second(restored),
-        )
+        return self.against(restored).fidelity
+
+    def against(self, restored: Pixels) -> "Measured":
+        """The same, each metric when it is first asked for: most candidates fail on the first."""
+        return Measured(self, restored)
+
+    def masks(self, restored: Pixels) -> tuple[Mask, Mask]:
+        """The judge's, of the original and of ``restored``."""
+        return self._mask, self._judge.masks([restored], self._mpp)[0]
 
     def measure_colour(self, restored: Pixels) -> tuple[float, float, float]:
         """(PSNR in dB, mean CIE76 difference, greatest difference of a sample in grey levels)."""
-        error = np.abs(restored.astype(np.int16) - self._original)
+        error = np.abs(restored.astype(np.int16) - self.original)
         mean_square = float(np.mean(np.square(error, dtype=np.float32)))
         psnr = PSNR_IDENTICAL if mean_square == 0 else 10 * np.log10(255**2 / mean_square)
         lab = rgb2lab(restored.astype(np.float32) / 255)
         delta_e = float(np.sqrt(np.square(lab - self._lab).sum(axis=-1)).mean())
         return float(psnr), delta_e, float(error.max())
 
-    def _dice_second(self, restored: Pixels) -> float:
+    def dice_second(self, restored: Pixels) -> float:
+        """By the second judge, NaN without one."""
         if self._second is None or self._second_mask is None:
             return nan
         return dice(self._second_mask, self._second.masks([restored], self._mpp)[0])
 
-    def _ssim(self, restored: Pixels) -> float:
+    def ssim(self, restored: Pixels) -> float:
         """Wang 2004 with a 7 px uniform window; strips thinner than that are compared whole."""
         side = min(7, *self._luma.shape)
         if side < 3:
-            return 1.0 if np.array_equal(restored, self._original) else 0.0
+            return 1.0 if np.array_equal(restored, self.original) else 0.0
         side -= 1 - side % 2
         return float(structural_similarity(self._luma, restored @ _LUMA, win_size=side, data_range=255.0))
+
+
+class Measured:
+    """Metrics of one restored image; `Measurable`. Nothing is measured before it is asked for, or twice."""
+
+    def __init__(self, measurer: Measurer, restored: Pixels) -> None:
+        self._measurer = measurer
+        self._restored = restored
+
+    @cached_property
+    def _is_identical(self) -> bool:
+        return np.array_equal(self._restored, self._measurer.original)
+
+    @cached_property
+    def _masks(self) -> tuple[Mask, Mask]:
+        return self._measurer.masks(self._restored)
+
+    @cached_property
+    def dice(self) -> float:
+        return 1.0 if self._is_identical else dice(*self._masks)
+
+    @cached_property
+    def dice_window_min(self) -> float:
+        return 1.0 if self._is_identical else dice_window_min(*self._masks)
+
+    @cached_property
+    def ssim(self) -> float:
+        return 1.0 if self._is_identical else self._measurer.ssim(self._restored)
+
+    @cached_property
+    def dice_second(self) -> float:
+        return 1.0 if self._is_identical else self._measurer.dice_second(self._restored)
+
+    @property
+    def fidelity(self) -> Fidelity:
+        """Everything, colour too."""
+        if self._is_identical:
+            return IDENTICAL
+        return Fidelity(
+            self.dice,
+            self.dice_window_min,
+            self.ssim,
+            *self._measurer.measure_colour(self._restored),
+            self.dice_second,
+        )

@@ -104,33 +104,27 @@ def test_it_sees_the_thumbnail(weights, sample_pixels):
 
 
 def test_the_published_ladder_takes_the_more_probable_action(weights):
-    dark, bright = CdaAgent.of(weights).propose([flat(120), flat(135)], PAPER)
-    assert (dark[0], bright[0]) == (1, 0)
-    assert dark[1] < 0.5 < bright[1]
+    dark, bright = (CdaAgent.of(weights).search(flat(grey), PAPER) for grey in (120, 135))
+    assert (dark.proposed, bright.proposed) == (1, 0)
+    assert dark.p_compress < 0.5 < bright.p_compress
+    assert dark.next({}) == 1
 
 
 def test_other_ladders_start_where_calibrated(weights):
     agent = CdaAgent.of(weights)
     greys = 60, 128, 240
     ladder = len(ARCHIVE.ladder)
-    places = [place for place, _ in agent.propose([flat(grey) for grey in greys], ARCHIVE)]
+    places = [agent.search(flat(grey), ARCHIVE).proposed for grey in greys]
     assert places == [place_at(0.75, ladder), ladder // 2, 0]
     assert place_at(0.75, 12) == 9
     half = replace(ARCHIVE, ladder=ARCHIVE.ladder[:5])
-    assert [place for place, _ in agent.propose([flat(grey) for grey in greys], half)] == [4, 3, 0]
+    assert [agent.search(flat(grey), half).proposed for grey in greys] == [4, 3, 0]
 
 
 def test_a_start_is_always_a_rung_of_the_ladder(weights):
     agent = replace(CdaAgent.of(weights), shares=(1.0, 1.0, 1.0))
-    assert agent.propose([flat(90)], ARCHIVE)[0][0] == len(ARCHIVE.ladder) - 1
-    assert agent.propose([flat(90)], EXACT)[0][0] == 0
-
-
-def test_a_proposal_does_not_depend_on_its_batch(weights, sample_pixels):
-    agent = CdaAgent.of(weights)
-    images = [sample_pixels[y : y + 240, 900:1140] for y in (0, 700, 1400)]
-    assert agent.propose(images, ARCHIVE) == [agent.propose([image], ARCHIVE)[0] for image in images]
-    assert agent.propose([], ARCHIVE) == []
+    assert agent.search(flat(90), ARCHIVE).proposed == len(ARCHIVE.ladder) - 1
+    assert agent.search(flat(90), EXACT).next({}) is None
 
 
 def test_strips_are_mirrored_up_to_the_size_that_was_learned():
@@ -146,7 +140,7 @@ def test_it_travels(weights):
     agent = CdaAgent.of(weights)
     there = pickle.loads(pickle.dumps(agent))
     assert there == agent
-    assert there.propose([flat(200)], PAPER) == agent.propose([flat(200)], PAPER)
+    assert there.search(flat(200), PAPER).p_compress == agent.search(flat(200), PAPER).p_compress
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,12 @@
 
 from adaslide.domain.pixels import Pixels
 from adaslide.domain.profile import Profile
+from adaslide.domain.search import Bisection
 
 
 class BisectionAgent:
     """See the module; `Agent`. It estimates no probability: ``p_compress`` stays unknown."""
 
-    def propose(self, images: list[Pixels], profile: Profile) -> list[tuple[int, float | None]]:
-        return [(len(profile.ladder) // 2, None) for _ in images]
+    def search(self, image: Pixels, profile: Profile) -> Bisection:
+        """The same for every image."""
+        return Bisection(len(profile.ladder), len(profile.ladder) // 2)

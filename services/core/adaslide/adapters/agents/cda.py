@@ -17,6 +17,7 @@ from adaslide.domain.errors import ModelError
 from adaslide.domain.pixels import Pixels, shrink
 from adaslide.domain.profile import Profile
 from adaslide.domain.rung import Rung
+from adaslide.domain.search import Bisection
 
 SHRINK = 4
 """The thumbnail is what an x4 rung would store of the patch, before its codec."""
@@ -53,8 +54,11 @@ class CdaAgent:
             raise ModelError(f"the weights {weights.name} are no agent")
         return cls(OnnxModel(weights.path, weights.digest, threads), thresholds, shares)
 
-    def propose(self, images: list[Pixels], profile: Profile) -> list[tuple[int, float | None]]:
-        return [(self._place(p, profile), p) for p in map(self.probability, images)]
+    def search(self, image: Pixels, profile: Profile) -> Bisection:
+        probability = self.probability(image)
+        place = self._place(probability, profile)
+        lowest = 0 if profile.promotes else place
+        return Bisection(len(profile.ladder), place, probability, lowest=lowest)
 
     def probability(self, image: Pixels) -> float:
         """Of Compress for (h, w, 3) ``image``: above 0.5 where it expects a reward, not the chance of one."""

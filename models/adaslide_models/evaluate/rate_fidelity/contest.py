@@ -1,0 +1,177 @@
+"""The whole contest: measure, compress, compare, and say it in one document."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adaslide import wiring
+from adaslide.domain.errors import Conflict
+from adaslide.domain.profile import Profile
+from adaslide_models.evaluate.rate_fidelity.cells import Cell, cells_of, sources_of, write_slide
+from adaslide_models.evaluate.rate_fidelity.curves import (
+    Indices,
+    bytes_at,
+    cheapest_uniform,
+    interval,
+    mean,
+    oracle,
+    p5,
+    paper_hybrid,
+    picked,
+)
+from adaslide_models.evaluate.rate_fidelity.measured import CellMeter, Table, measure
+from adaslide_models.evaluate.rate_fidelity.ours import Ours, compressed
+from adaslide_models.evaluate.rate_fidelity.pictures import draw, draw_worst
+
+FLOORS = (0.80, 0.85, 0.90, 0.95)
+"""Of Dice: the profile's own is added."""
+
+
+def contest(
+    data: Path,
+    split: Path | None,
+    profile: Profile,
+    mpp: float,
+    out: Path,
+    say: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """The document, also written to the new folder ``out`` with pictures, the slide and our packages of it.
+
+    Raises `Conflict` when ``out`` exists, `InputError` for images that cannot be used, and what
+    `library.compress` raises.
+    """
+    if out.exists():
+        raise Conflict("the folder to be written exists already")
+    cells = cells_of(sources_of(data, split), mpp)
+    (out / "packages").mkdir(parents=True)
+    say(f"measuring {len(cells)} patches in every way")
+    with wiring.patch_executor() as executor:
+        table = measure(CellMeter(profile, mpp), [cell.pixels for cell in cells], executor)
+    slide = out / "contest.tif"
+    write_slide(cells, slide)
+    ours = []
+    for floor in sorted({*FLOORS, profile.floors.dice}):
+        say(f"compressing and verifying at floor {floor:g}")
+        package = out / "packages" / f"{floor:g}.zarr"
+        ours.append(compressed(slide, len(cells), profile.with_floors(dice=floor), mpp, package))
+    result = document(cells, table, ours, profile)
+    result["curves"] = draw(out, cells, table, ours)
+    result["worst"] = draw_worst(out, cells, _at_own_floor(ours, profile))
+    (out / "rate_fidelity.json").write_text(json.dumps(result, indent=2) + "\n")
+    return result
+
+
+def _at_own_floor(ours: list[Ours], profile: Profile) -> Ours:
+    return next(one for one in ours if one.profile.floors.dice == profile.floors.dice)
+
+
+def document(cells: list[Cell], table: Table, ours: list[Ours], profile: Profile) -> dict[str, Any]:
+    """interfaces.md's JSON, and per floor what it is drawn from. Bytes are those of a patch."""
+    by_floor = {f"{one.profile.floors.dice:g}": _advantages(cells, table, one, ours) for one in ours}
+    own = by_floor[f"{profile.floors.dice:g}"]
+    return {
+        "profile": profile.id,
+        "floors": profile.floors.as_dict(),
+        "margin": profile.floors.margin,
+        "n": len(cells),
+        "images": len({cell.image for cell in cells}),
+        "rows": _uniform_rows(table) + [one.row() for one in ours],
+        "advantage": {name: own[name] for name in ("uniform_p5", "uniform_mean", "paper_mean", "oracle_gap")},
+        "intervals": own["intervals"],
+        "by_floor": by_floor,
+        "by_source": _at_own_floor(ours, profile).by_source(cells),
+        "violations": sum(one.violations for one in ours),
+    }
+
+
+def _uniform_rows(table: Table) -> list[dict[str, Any]]:
+    """Uniform settings, and every rung as if it were one."""
+    rows = []
+    for index, column in enumerate(table.columns):
+        dice = table.metric("dice")[:, index]
+        rows.append(
+            {
+                "name": column.codec or f"rung {column.rung.label if column.rung is not None else ''}",
+                "setting": column.setting if column.codec else column.name,
+                "bytes": round(float(table.bytes[:, index].mean())),
+                "psnr": round(float(table.metric("psnr")[:, index].mean()), 3),
+                "ssim": round(float(table.metric("ssim")[:, index].mean()), 4),
+                "dice_mean": round(mean(dice), 4),
+                "dice_p5": round(p5(dice), 4),
+            }
+        )
+    return rows
+
+
+def _advantages(cells: list[Cell], table: Table, one: Ours, ours: list[Ours]) -> dict[str, Any]:
+    """How many times our bytes others need at one floor, with intervals over source images."""
+    floors, every = one.profile.floors, np.arange(len(cells))
+    images = [cell.image for cell in cells]
+    best, plain = oracle(table, floors), oracle(table, floors, nets=False)
+    safe = oracle(table, floors, margin=True)
+    hybrid = paper_hybrid(table, floors.dice)
+    size = {name: picked(table.bytes, c) for name, c in (("best", best), ("plain", plain), ("safe", safe))}
+
+    def uniform_p5(patches: Indices) -> float:
+        return cheapest_uniform(table, patches, p5, floors.dice)[0] / one.mean_bytes(patches)
+
+    def uniform_mean(patches: Indices) -> float:
+        wanted = mean(one.quality["dice"][patches])
+        return cheapest_uniform(table, patches, mean, wanted)[0] / one.mean_bytes(patches)
+
+    def paper_mean(patches: Indices) -> float:
+        wanted = mean(picked(table.metric("dice"), hybrid)[patches])
+        sizes = np.array([each.mean_bytes(patches) for each in ours])
+        scores = np.array([mean(each.quality["dice"][patches]) for each in ours])
+        return float(picked(table.bytes, hybrid)[patches].mean()) / bytes_at(sizes, scores, wanted)
+
+    def oracle_gap(patches: Indices) -> float:
+        return float(one.bytes[patches].mean() / size["best"][patches].mean())
+
+    ratios = {
+        "uniform_p5": uniform_p5,
+        "uniform_mean": uniform_mean,
+        "paper_mean": paper_mean,
+        "oracle_gap": oracle_gap,
+    }
+    codecs = {
+        "uniform_p5_codec": cheapest_uniform(table, every, p5, floors.dice),
+        "uniform_mean_codec": cheapest_uniform(table, every, mean, mean(one.quality["dice"])),
+    }
+    return {
+        **{name: round(ratio(every), 3) for name, ratio in ratios.items()},
+        "intervals": {name: interval(images, ratio) for name, ratio in ratios.items()},
+        **{name: {"codec": codec, "bytes": round(found)} for name, (found, codec) in codecs.items()},
+        "uniform_all_floors": _uniform_at_all_floors(table, one),
+        "oracle_bytes": round(float(size["best"].mean())),
+        "oracle_gap_with_margin": round(float(one.bytes.mean() / size["safe"].mean()), 3),
+        "oracle_over_no_nets": round(float(size["best"].mean() / size["plain"].mean()), 3),
+        "oracle_uniform_p5": round(
+            cheapest_uniform(table, every, p5, floors.dice)[0] / float(size["best"].mean()), 3
+        ),
+        "oracle_share_of_rungs": _shares(table, best),
+        "paper_bytes": round(float(picked(table.bytes, hybrid).mean())),
+        "paper_dice_mean": round(mean(picked(table.metric("dice"), hybrid)), 4),
+    }
+
+
+def _uniform_at_all_floors(table: Table, one: Ours) -> float | None:
+    """Bytes of the cheapest uniform setting that holds every floor on 95 % of the patches, over ours."""
+    share = table.held(one.profile.floors).mean(axis=0)
+    enough = [
+        float(table.bytes[:, i].mean())
+        for i, column in enumerate(table.columns)
+        if column.codec and share[i] >= 0.95
+    ]
+    return round(min(enough) / one.mean_bytes(), 3) if enough else None
+
+
+def _shares(table: Table, columns: Indices) -> dict[str, float]:
+    used, counts = np.unique(columns, return_counts=True)
+    return {
+        table.columns[i].name: round(int(count) / len(columns), 4)
+        for i, count in zip(used, counts, strict=True)
+    }

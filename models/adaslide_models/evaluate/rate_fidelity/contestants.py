@@ -1,0 +1,75 @@
+"""Uniform codecs: one setting for every patch, on a fixed grid, at slow encoder speeds, one thread."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import imagecodecs
+import numpy as np
+
+from adaslide.adapters.rungs.image_codec import decode_coded, encode_image
+from adaslide.domain.pixels import Pixels
+from adaslide.domain.rung import Codec, Rung, RungSpec
+
+AVIF_QUALITIES = (2, 5, 8, 12, 16, 20, 25, 30, 35, 40, 45, 50, 60, 70, 80)
+JPEG_QUALITIES = (10, 20, 30, 40, 50, 75, 90)
+WEBP_QUALITIES = (1, 5, 10, 20, 40, 60, 80)
+JPEGXL_DISTANCES = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0, 12.0, 15.0)
+JPEG2000_DB = (22, 24, 26, 28, 30, 32, 35)
+HTJ2K_STEPS = (0.2, 0.1, 0.06, 0.04, 0.03, 0.02, 0.012)
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """One setting of one codec."""
+
+    codec: str
+    setting: str
+    encode: Callable[[Pixels], bytes]
+    decode: Callable[[bytes], Pixels]
+
+    @property
+    def name(self) -> str:
+        return f"{self.codec} {self.setting}"
+
+
+def _own(codec: Codec, quality: int) -> tuple[Callable[[Pixels], bytes], Callable[[bytes], Pixels]]:
+    """By the code that writes packages."""
+    spec = RungSpec(Rung.FINE, codec, quality=quality, speed=6)
+    return (lambda pixels: encode_image(pixels, spec)), (lambda body: decode_coded(codec, body))
+
+
+def _jpegxl(distance: float) -> Callable[[Pixels], bytes]:
+    return lambda pixels: bytes(
+        imagecodecs.jpegxl_encode(pixels, distance=distance, effort=5, lossless=False, numthreads=1)
+    )
+
+
+def _webp(quality: int) -> Callable[[Pixels], bytes]:
+    return lambda pixels: bytes(imagecodecs.webp_encode(pixels, level=quality, lossless=False, method=6))
+
+
+def _jpeg2000(decibel: int) -> Callable[[Pixels], bytes]:
+    return lambda pixels: bytes(
+        imagecodecs.jpeg2k_encode(pixels, level=decibel, codecformat="j2k", reversible=False, numthreads=1)
+    )
+
+
+def _htj2k(step: float) -> Callable[[Pixels], bytes]:
+    return lambda pixels: bytes(imagecodecs.htj2k_encode(pixels, level=step, reversible=False))
+
+
+def _pixels(decode: Callable[[bytes], object]) -> Callable[[bytes], Pixels]:
+    return lambda body: np.asarray(decode(body), np.uint8)
+
+
+def contestants() -> list[Contestant]:
+    """All settings, codec by codec."""
+    found = [Contestant("JPEG 4:2:0", f"q{q}", *_own(Codec.JPEG, q)) for q in JPEG_QUALITIES]
+    found += [Contestant("AVIF 4:4:4 s6", f"q{q}", *_own(Codec.AVIF, q)) for q in AVIF_QUALITIES]
+    webp, jpegxl = _pixels(imagecodecs.webp_decode), _pixels(imagecodecs.jpegxl_decode)
+    jpeg2k, htj2k = _pixels(imagecodecs.jpeg2k_decode), _pixels(imagecodecs.htj2k_decode)
+    found += [Contestant("WebP m6", f"q{q}", _webp(q), webp) for q in WEBP_QUALITIES]
+    found += [Contestant("JPEG XL e5", f"d{d:g}", _jpegxl(d), jpegxl) for d in JPEGXL_DISTANCES]
+    found += [Contestant("JPEG 2000", f"{db} dB", _jpeg2000(db), jpeg2k) for db in JPEG2000_DB]
+    found += [Contestant("HTJ2K", f"step {step:g}", _htj2k(step), htj2k) for step in HTJ2K_STEPS]
+    return found

@@ -1,0 +1,127 @@
+"""Real packages of the contest's slide: made, closed, and verified against it by another process."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adaslide import library
+from adaslide.domain.errors import PackageError
+from adaslide.domain.profile import Profile
+from adaslide.domain.rung import RESTORED_RUNGS, Rung
+from adaslide.package.records import PatchMaps
+from adaslide_models.evaluate.rate_fidelity.cells import Cell, place
+from adaslide_models.evaluate.rate_fidelity.curves import Indices, p5
+from adaslide_models.evaluate.rate_fidelity.measured import Values
+
+VERIFY = "import sys; from adaslide.cli import main; sys.argv = ['adaslide', *sys.argv[1:]]; main()"
+SHOWN = ("dice", "dice_second", "ssim", "psnr", "delta_e")
+
+
+@dataclass(frozen=True, slots=True)
+class Ours:
+    """What became of the patches under ``profile``, each array (n,) in the order of the cells.
+
+    ``bytes`` are those of the payloads, ``overhead`` all else that the package holds: shard indexes,
+    checksums, overviews, maps and metadata. ``violations`` were counted by a fresh process.
+    """
+
+    profile: Profile
+    package: Path
+    bytes: Values
+    overhead: float
+    quality: dict[str, Values]
+    rungs: tuple[str, ...]
+    by_net: Values
+    measurements: Values
+    violations: int
+    seconds: float
+
+    def mean_bytes(self, patches: Indices | None = None) -> float:
+        """A patch, everything counted."""
+        chosen = self.bytes if patches is None else self.bytes[patches]
+        return float(chosen.mean()) + self.overhead / len(self.bytes)
+
+    def row(self) -> dict[str, Any]:
+        """As the document shows it."""
+        shares = {rung: self.rungs.count(rung) / len(self.rungs) for rung in sorted(set(self.rungs))}
+        return {
+            "name": self.profile.id,
+            "setting": f"floor {self.profile.floors.dice:g}",
+            "bytes": round(self.mean_bytes()),
+            **{name: round(float(np.mean(self.quality[name])), 4) for name in ("psnr", "ssim")},
+            "dice_mean": round(float(self.quality["dice"].mean()), 4),
+            "dice_p5": round(p5(self.quality["dice"]), 4),
+            "dice_min": round(float(self.quality["dice"].min()), 4),
+            "payload_bytes": round(float(self.bytes.mean())),
+            "share_of_rungs": {rung: round(share, 4) for rung, share in shares.items()},
+            "share_by_net": round(float(self.by_net.mean()), 4),
+            "measurements_per_patch": round(float(self.measurements.mean()), 3),
+            "violations": self.violations,
+            "patches_per_second": round(len(self.bytes) / self.seconds, 3),
+        }
+
+    def by_source(self, cells: list[Cell]) -> dict[str, dict[str, Any]]:
+        """Per data set: n, bytes of the payloads, the judges' Dice (mean and least) and its rungs."""
+        result = {}
+        for name in sorted({cell.dataset for cell in cells}):
+            own = np.array([cell.dataset == name for cell in cells])
+            rungs = [rung for rung, mine in zip(self.rungs, own, strict=True) if mine]
+            result[name] = {
+                "n": int(own.sum()),
+                "payload_bytes": round(float(self.bytes[own].mean())),
+                **{metric: round(float(np.nanmean(self.quality[metric][own])), 4) for metric in SHOWN},
+                "dice_min": round(float(self.quality["dice"][own].min()), 4),
+                "dice_second_min": round(float(np.nanmin(self.quality["dice_second"][own])), 4),
+                "rungs": {rung: rungs.count(rung) for rung in sorted(set(rungs))},
+            }
+        return result
+
+
+def compressed(slide: Path, count: int, profile: Profile, mpp: float, out: Path) -> Ours:
+    """The package of the slide's first ``count`` patches under ``profile``, written to ``out``.
+
+    Raises `PackageError` when the fresh process finds anything but patches below a floor.
+    """
+    totals = library.compress(slide, out, profile=profile, mpp=mpp)
+    maps = library.open_package(out).maps
+    rows, cols = np.array([place(i, count) for i in range(count)]).T
+    rungs, qualities = maps.decision["rung"][rows, cols], maps.decision["codec_quality"][rows, cols]
+    sizes = maps.decision["bytes"][rows, cols].astype(float)
+    return Ours(
+        profile,
+        out,
+        sizes,
+        float(totals["package_bytes"] - sizes.sum()),
+        {name: values[rows, cols].astype(float) for name, values in maps.quality.items()},
+        tuple(_label(int(r), int(q)) for r, q in zip(rungs, qualities, strict=True)),
+        _by_net(maps, rows, cols),
+        maps.decision["measurements"][rows, cols].astype(float),
+        _violations(out, slide),
+        float(totals["seconds"]),
+    )
+
+
+def _label(rung: int, quality: int) -> str:
+    return f"{Rung(rung).label}-q{quality}" if quality else Rung(rung).label
+
+
+def _by_net(maps: PatchMaps, rows: Any, cols: Any) -> Values:
+    return np.isin(maps.decision["rung"][rows, cols], list(RESTORED_RUNGS)).astype(float)
+
+
+def _violations(package: Path, slide: Path) -> int:
+    """Patches below a floor, remeasured by another process that knows only the package and the slide."""
+    command = [sys.executable, "-c", VERIFY, "verify", str(package), "--against", str(slide), "--json"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    try:
+        report = json.loads(answer.stdout)
+    except ValueError:
+        raise PackageError(f"verify did not answer: {answer.stderr[-500:]}") from None
+    if report["problems"]:
+        raise PackageError("; ".join(report["problems"][:3]))
+    return int(report["violations"])
