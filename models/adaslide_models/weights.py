@@ -4,6 +4,7 @@ import hashlib
 import logging
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load, save_file
@@ -47,6 +48,15 @@ def export_onnx(net: nn.Module, channels: int, multiple: int, path: Path) -> Non
         2: multiple * torch.export.Dim("rows", min=1),
         3: multiple * torch.export.Dim("columns", min=1),
     }
+    _export(net, example, free, path)
+
+
+def export_vector_onnx(net: nn.Module, size: int, path: Path) -> None:
+    """The same for a net that takes (batch, size)."""
+    _export(net, torch.zeros(2, size), {0: torch.export.Dim("batch", min=1)}, path)
+
+
+def _export(net: nn.Module, example: torch.Tensor, free: dict[int, Any], path: Path) -> None:
     # The exporter reports every operator it does not need as missing.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():

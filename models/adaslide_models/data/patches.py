@@ -113,7 +113,7 @@ class Pairs:
 
 def make_pairs(sources: list[Source], settings: PairSettings, processes: int = 2) -> Pairs:
     """Pairs of ``sources``: the same for every number of processes."""
-    jobs = _jobs(sources, settings)
+    jobs = crop_jobs(sources, settings)
     cut = partial(_pairs_of, settings=settings)
     if processes == 1:
         parts = list(map(cut, jobs))
@@ -123,7 +123,7 @@ def make_pairs(sources: list[Source], settings: PairSettings, processes: int = 2
     return Pairs(np.concatenate([high for high, _ in parts]), np.concatenate([low for _, low in parts]))
 
 
-def _jobs(sources: list[Source], settings: PairSettings) -> list[tuple[int, Source, int]]:
+def crop_jobs(sources: list[Source], settings: PairSettings) -> list[tuple[int, Source, int]]:
     """(seed, image, number of crops): data sets by their share, the images of each alike."""
     share = settings.share or {}
     groups = dict(by_dataset(sources))
@@ -142,13 +142,13 @@ def _pairs_of(job: tuple[int, Source, int], settings: PairSettings) -> tuple[Pix
     pixels, _ = source.read()
     factors = (settings.shrink or {}).get(source.dataset, (1.0, 1.0))
     high = [
-        varied(_crop(pixels, settings.side, factors, random), settings.variety, random) for _ in range(count)
+        varied(crop(pixels, settings.side, factors, random), settings.variety, random) for _ in range(count)
     ]
     low = [[degraded(patch, spec) for spec in settings.specs] for patch in high]
     return np.array(high), np.array(low)
 
 
-def _crop(pixels: Pixels, side: int, factors: tuple[float, float], random: np.random.Generator) -> Pixels:
+def crop(pixels: Pixels, side: int, factors: tuple[float, float], random: np.random.Generator) -> Pixels:
     """A (side, side, 3) crop, area-shrunk by a random factor; one that is not flat, if one is found."""
     most = min(pixels.shape[:2]) / side
     crop = pixels[:side, :side]

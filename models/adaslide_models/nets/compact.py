@@ -1,6 +1,6 @@
 """The compact enhancer: all convolutions at low resolution, one pixel shuffle at the end.
 
-Shapes: B batch, C channels (RGB), H W low resolution, S scale, K fold. After Shi et al. 2016 (sub-pixel
+Shapes: B batch, C channels (RGB), H W low resolution, S scale. After Shi et al. 2016 (sub-pixel
 convolution) and Lim et al. 2017 (residual blocks without normalisation).
 """
 
@@ -32,28 +32,25 @@ class Block(nn.Module):
 class Compact(nn.Module):
     """(B, 3, H, W) in 0..1 to the (B, 3, H * S, W * S) residual over bicubic, in the same unit.
 
-    Height and width are multiples of ``fold``: the net works on blocks of fold x fold pixels, which makes
-    it see further and cost less than one of as many features at the full low resolution.
-    ``convolutions`` counts all of them (even, at least 4). Untrained, the residual is 0: training starts
-    from bicubic.
+    Any height and width. ``convolutions`` counts all of them (even, at least 4). Untrained, the
+    residual is 0: training starts from bicubic.
     """
 
-    def __init__(self, features: int = 48, convolutions: int = 12, scale: int = 4, fold: int = 1) -> None:
+    def __init__(self, features: int = 48, convolutions: int = 12, scale: int = 4) -> None:
         super().__init__()
         if convolutions < 4 or convolutions % 2:
             raise ValueError(f"convolutions come in pairs, at least 4 in all, not {convolutions}")
-        self.fold = nn.PixelUnshuffle(fold) if fold > 1 else nn.Identity()
-        self.head = nn.Conv2d(3 * fold * fold, features, 3, padding=1)
+        self.head = nn.Conv2d(3, features, 3, padding=1)
         self.activation = nn.LeakyReLU(SLOPE)
         self.blocks = nn.Sequential(*(Block(features) for _ in range(convolutions // 2 - 1)))
-        self.tail = nn.Conv2d(features, 3 * (scale * fold) ** 2, 3, padding=1)
-        self.shuffle = nn.PixelShuffle(scale * fold)
+        self.tail = nn.Conv2d(features, 3 * scale * scale, 3, padding=1)
+        self.shuffle = nn.PixelShuffle(scale)
         _start(self.head)
         nn.init.zeros_(self.tail.weight)
         nn.init.zeros_(self.tail.bias)
 
     def forward(self, low_BCHW: torch.Tensor) -> torch.Tensor:
-        x_BFHW = self.activation(self.head(self.fold(low_BCHW - CENTRE)))
+        x_BFHW = self.activation(self.head(low_BCHW - CENTRE))
         return self.shuffle(self.tail(self.blocks(x_BFHW)))
 
 

@@ -57,8 +57,6 @@ class FieCompact:
     scale: int = 4
     features: int = 48
     convolutions: int = 12
-    fold: int = 1
-    """px of the low resolution, squared, that are one position of the net's: `Compact`."""
 
     crops: int = 3000
     side: int = 256
@@ -103,8 +101,7 @@ class Run:
         torch.set_num_threads(config.threads)
         self.config = config
         self.random = np.random.default_rng(config.seed)
-        shape = config.features, config.convolutions, config.scale, config.fold
-        self.net, self.mean = (Compact(*shape) for _ in range(2))
+        self.net, self.mean = (Compact(config.features, config.convolutions, config.scale) for _ in range(2))
         if config.start is not None:
             self.net.load_state_dict(load_file(config.start))
         self.mean.load_state_dict(self.net.state_dict())
@@ -214,7 +211,7 @@ def _release(run: Run, trained_on: list[str]) -> None:
     run.mean.load_state_dict(run.best)
     trained, served = (config.out / f"{config.name}.{suffix}" for suffix in ("safetensors", "onnx"))
     weights.save_trained(run.mean, trained)
-    weights.export_onnx(run.mean, channels=3, multiple=config.fold, path=served)
+    weights.export_onnx(run.mean, channels=3, multiple=1, path=served)
     result = {
         "onnx": served.name,
         "sha256": weights.sha256(served),

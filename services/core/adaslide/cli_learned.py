@@ -117,6 +117,25 @@ def train_cda(
     train(overridden(config, overrides or []))
 
 
+@train_app.command("ladder")
+def train_ladder(
+    data: DataFolder,
+    split: Splits,
+    val: Vals,
+    out: Annotated[Path, typer.Option("--out", help="The folder for tables, weights, log and checkpoints.")],
+    budget: Budget = 6.0,
+    resume: Resume = None,
+    seed: Annotated[int, typer.Option("--seed")] = 0,
+    overrides: Overrides = None,
+) -> None:
+    """The agent that measures one rung after another until looking on no longer pays."""
+    with _extra("train", TRAIN_MODULES):
+        from adaslide_models.recipes.overrides import overridden
+        from adaslide_models.train.ladder import Ladder, train
+    config = Ladder(data, tuple(split), tuple(val), out, budget_minutes=budget, resume=resume, seed=seed)
+    train(overridden(config, overrides or []))
+
+
 @evaluate_app.command("segmenter")
 def evaluate_segmenter(
     data: DataFolder,

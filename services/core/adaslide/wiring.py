@@ -14,6 +14,7 @@ import psutil
 from adaslide import codec_runtime
 from adaslide.adapters.agents.bisection import BisectionAgent
 from adaslide.adapters.agents.cda import CdaAgent
+from adaslide.adapters.agents.ladder import LadderAgent
 from adaslide.adapters.child import exit_with_parent
 from adaslide.adapters.inference.weights import weights_pinned
 from adaslide.adapters.objects.filesystem import FilesystemStore
@@ -100,8 +101,11 @@ def judge_named(name: str, mpp: float, nets: Nets | None = None) -> Segmenter:
 
 
 def agent_named(name: str | None) -> Agent:
-    """The agent that a profile names; None looks at no patch. Raises `WeightsMissing`."""
-    return CdaAgent.of(weights_pinned(name)) if name else BisectionAgent()
+    """The agent that a profile names; None looks at no patch. Raises `WeightsMissing` and `ModelError`."""
+    if not name:
+        return BisectionAgent()
+    weights = weights_pinned(name)
+    return LadderAgent.of(weights) if weights.table.get("architecture") == "ladder" else CdaAgent.of(weights)
 
 
 def weights_in(profile: Profile) -> dict[str, str]:

@@ -11,6 +11,7 @@ from adaslide import wiring
 from adaslide.domain.errors import Conflict
 from adaslide.domain.profile import Profile
 from adaslide_models.evaluate.rate_fidelity.cells import Cell, cells_of, sources_of, write_slide
+from adaslide_models.evaluate.rate_fidelity.contestants import CODECS
 from adaslide_models.evaluate.rate_fidelity.curves import (
     Indices,
     bytes_at,
@@ -27,7 +28,7 @@ from adaslide_models.evaluate.rate_fidelity.ours import Ours, compressed
 from adaslide_models.evaluate.rate_fidelity.pictures import draw, draw_worst
 
 FLOORS = (0.80, 0.85, 0.90, 0.95)
-"""Of Dice: the profile's own is added."""
+"""Of Dice."""
 
 
 def contest(
@@ -37,8 +38,13 @@ def contest(
     mpp: float,
     out: Path,
     say: Callable[[str], None] = lambda _: None,
+    *,
+    codecs: tuple[str, ...] = CODECS,
+    floors: tuple[float, ...] = FLOORS,
 ) -> dict[str, Any]:
     """The document, also written to the new folder ``out`` with pictures, the slide and our packages of it.
+
+    ``codecs`` are the uniform ones; ``floors`` of Dice, beside the profile's own.
 
     Raises `Conflict` when ``out`` exists, `InputError` for images that cannot be used, and what
     `library.compress` raises.
@@ -49,11 +55,11 @@ def contest(
     (out / "packages").mkdir(parents=True)
     say(f"measuring {len(cells)} patches in every way")
     with wiring.patch_executor() as executor:
-        table = measure(CellMeter(profile, mpp), [cell.pixels for cell in cells], executor)
+        table = measure(CellMeter(profile, mpp, codecs), [cell.pixels for cell in cells], executor)
     slide = out / "contest.tif"
     write_slide(cells, slide)
     ours = []
-    for floor in sorted({*FLOORS, profile.floors.dice}):
+    for floor in sorted({*floors, profile.floors.dice}):
         say(f"compressing and verifying at floor {floor:g}")
         package = out / "packages" / f"{floor:g}.zarr"
         ours.append(compressed(slide, len(cells), profile.with_floors(dice=floor), mpp, package))

@@ -15,7 +15,9 @@ JPEG_QUALITIES = (10, 20, 30, 40, 50, 75, 90)
 WEBP_QUALITIES = (1, 5, 10, 20, 40, 60, 80)
 JPEGXL_DISTANCES = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0, 12.0, 15.0)
 JPEG2000_DB = (22, 24, 26, 28, 30, 32, 35)
-HTJ2K_STEPS = (0.2, 0.1, 0.06, 0.04, 0.03, 0.02, 0.012)
+CODECS = ("JPEG 4:2:0", "AVIF 4:4:4 s6", "WebP m6", "JPEG XL e5", "JPEG 2000", "HTJ2K")
+HEADROOM, HEADROOM_GAIN = np.uint16(1 << 14), np.uint16(1 << 7)
+HTJ2K_STEPS = (0.4, 0.3, 0.2, 0.15, 0.1, 0.06, 0.04, 0.025)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,21 +57,33 @@ def _jpeg2000(decibel: int) -> Callable[[Pixels], bytes]:
 
 
 def _htj2k(step: float) -> Callable[[Pixels], bytes]:
-    return lambda pixels: bytes(imagecodecs.htj2k_encode(pixels, level=step, reversible=False))
+    """In the middle of 16 bits: the decoder wraps what its rounding carries beyond the range."""
+    return lambda pixels: bytes(
+        imagecodecs.htj2k_encode(
+            pixels.astype(np.uint16) * HEADROOM_GAIN + HEADROOM, level=step, reversible=False
+        )
+    )
+
+
+def _from_htj2k(body: bytes) -> Pixels:
+    wide = np.asarray(imagecodecs.htj2k_decode(body), np.float32)
+    pixels: Pixels = np.clip(np.rint((wide - HEADROOM) / HEADROOM_GAIN), 0, 255).astype(np.uint8)
+    return pixels
 
 
 def _pixels(decode: Callable[[bytes], object]) -> Callable[[bytes], Pixels]:
     return lambda body: np.asarray(decode(body), np.uint8)
 
 
-def contestants() -> list[Contestant]:
-    """All settings, codec by codec."""
-    found = [Contestant("JPEG 4:2:0", f"q{q}", *_own(Codec.JPEG, q)) for q in JPEG_QUALITIES]
-    found += [Contestant("AVIF 4:4:4 s6", f"q{q}", *_own(Codec.AVIF, q)) for q in AVIF_QUALITIES]
-    webp, jpegxl = _pixels(imagecodecs.webp_decode), _pixels(imagecodecs.jpegxl_decode)
-    jpeg2k, htj2k = _pixels(imagecodecs.jpeg2k_decode), _pixels(imagecodecs.htj2k_decode)
-    found += [Contestant("WebP m6", f"q{q}", _webp(q), webp) for q in WEBP_QUALITIES]
-    found += [Contestant("JPEG XL e5", f"d{d:g}", _jpegxl(d), jpegxl) for d in JPEGXL_DISTANCES]
-    found += [Contestant("JPEG 2000", f"{db} dB", _jpeg2000(db), jpeg2k) for db in JPEG2000_DB]
-    found += [Contestant("HTJ2K", f"step {step:g}", _htj2k(step), htj2k) for step in HTJ2K_STEPS]
-    return found
+def contestants(codecs: tuple[str, ...] = CODECS) -> list[Contestant]:
+    """All settings of ``codecs``, in the order of `CODECS`."""
+    jpeg, avif, webp, jpegxl, jpeg2000, htj2k = CODECS
+    from_webp, from_jpegxl = _pixels(imagecodecs.webp_decode), _pixels(imagecodecs.jpegxl_decode)
+    from_jpeg2000 = _pixels(imagecodecs.jpeg2k_decode)
+    found = [Contestant(jpeg, f"q{q}", *_own(Codec.JPEG, q)) for q in JPEG_QUALITIES]
+    found += [Contestant(avif, f"q{q}", *_own(Codec.AVIF, q)) for q in AVIF_QUALITIES]
+    found += [Contestant(webp, f"q{q}", _webp(q), from_webp) for q in WEBP_QUALITIES]
+    found += [Contestant(jpegxl, f"d{d:g}", _jpegxl(d), from_jpegxl) for d in JPEGXL_DISTANCES]
+    found += [Contestant(jpeg2000, f"{db} dB", _jpeg2000(db), from_jpeg2000) for db in JPEG2000_DB]
+    found += [Contestant(htj2k, f"step {step:g}", _htj2k(step), _from_htj2k) for step in HTJ2K_STEPS]
+    return [one for one in found if one.codec in codecs]

@@ -18,7 +18,7 @@ from adaslide.package.envelope import Envelope, ImageParams
 from adaslide.pipeline.encode_patch import LOSSLESS
 from adaslide.pipeline.measure import Measurer
 from adaslide.ports.rungs import PatchSource, SupportsAlternatives
-from adaslide_models.evaluate.rate_fidelity.contestants import contestants
+from adaslide_models.evaluate.rate_fidelity.contestants import CODECS, contestants
 
 Values = npt.NDArray[np.float64]
 PAPER = PROFILES["paper"]
@@ -39,6 +39,10 @@ class Column:
         if self.codec is not None:
             return f"{self.codec} {self.setting}"
         return self.setting + (" + net" if self.by_net else "")
+
+
+Rows = list[tuple[Column, int, Fidelity]]
+"""What was measured of one patch: bytes and fidelity of every column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,32 +78,45 @@ class Table:
 class CellMeter:
     """Measures one patch in every way. Picklable: processes are sent one.
 
-    ``profile`` gives the ladder, its restorers and the judges; the published pair of rungs is measured
-    beside it, and lossless as the last resort.
+    ``profile`` gives the ladder, its restorers and the judges. With ``codecs`` their settings are measured
+    beside it, the published pair of rungs, and lossless as the last resort.
     """
 
     profile: Profile
     mpp: float
-    uniform: bool = True
+    codecs: tuple[str, ...] = CODECS
 
-    def __call__(self, pixels: Pixels) -> list[tuple[Column, int, Fidelity]]:
+    def __call__(self, pixels: Pixels) -> Rows:
         profile = self.profile
         second = wiring.judge_named(profile.second_judge, self.mpp) if profile.second_judge else None
         measurer = Measurer(pixels, self.mpp, wiring.judge_named(profile.judge, self.mpp), second)
         rows = []
-        for one in contestants() if self.uniform else ():
+        for one in contestants(self.codecs):
             body = one.encode(pixels)
             rows.append((Column(one.codec, one.setting), len(body), measurer.measure(one.decode(body))))
         source = PatchSource(pixels, pixels.shape[1], pixels.shape[0])
-        codecs = rung_codecs(tuple(weights_pinned(pin).digest for pin in profile.restorers))
-        for spec in (*profile.ladder, *PAPER.ladder, LOSSLESS):
-            codec = codecs[spec.rung]
+        ours = rung_codecs(tuple(weights_pinned(pin).digest for pin in profile.restorers))
+        for spec in (*profile.ladder, *((*PAPER.ladder, LOSSLESS) if self.codecs else ())):
+            codec = ours[spec.rung]
             payload = codec.encode(source, spec)
             ways = codec.alternatives(payload) if isinstance(codec, SupportsAlternatives) else [payload]
             for way in ways:
                 fidelity = measurer.measure(codec.decode(way, len(pixels)))
                 rows.append((Column(None, spec.name, spec.rung, _by_net(way)), len(way), fidelity))
         return rows
+
+
+def better_ways(rows: Rows, profile: Profile) -> tuple[Values, Values]:
+    """((rungs,) bytes, (rungs, metrics) fidelity) of the ladder: of each rung the restorer that the encoder
+    would keep where both hold or both fail, the net where it loses no Dice against bicubic."""
+    sizes, values = [], []
+    for spec in profile.ladder:
+        ways = [row for row in rows if row[0].codec is None and row[0].setting == spec.name]
+        least = ways[0][2].dice
+        _, size, fidelity = max((way for way in ways if way[2].dice >= least), key=lambda way: way[2].dice)
+        sizes.append(size)
+        values.append([getattr(fidelity, metric) for metric in METRICS])
+    return np.array(sizes, float), np.array(values, float)
 
 
 def _by_net(payload: bytes) -> bool:

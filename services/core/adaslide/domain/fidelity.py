@@ -69,6 +69,18 @@ class Floors:
         """Whether no floor is violated. Nothing is asked of ``fidelity`` after the first that is."""
         return next(self._violated(fidelity, margin), None) is None
 
+    def slack(self, fidelity: Measurable) -> float:
+        """How far ``fidelity`` is above the floors with their margin: at the first that is violated, else
+        at the nearest. Positive or 0 where all are held; nothing is asked for after the first violated."""
+        least = 1.0
+        for name, floor in self.as_dict().items():
+            if floor > 0:
+                over = getattr(fidelity, name) - min(floor + self.margin, 1.0)
+                if not over >= 0:
+                    return float(over)
+                least = min(least, over)
+        return float(least)
+
     def violated_by(self, fidelity: Measurable, *, margin: bool = False) -> tuple[str, ...]:
         """Names of the floors that ``fidelity`` is below. What was not measured holds no floor."""
         return tuple(self._violated(fidelity, margin))

@@ -1,0 +1,126 @@
+"""Every rung of a ladder, measured on many patches once: what the sequential agent learns from.
+
+    python -m adaslide_models.data.ladder_table --data DIR --split FILE --out FILE.npz
+        [--profile NAME] [--count N] [--plain] [--processes N] [--seed N]
+
+A step of the agent costs a quarter of a second to measure, and a run takes millions: they are looked up
+here. The table is bound to the profile it was made for. Needs no torch.
+"""
+
+import argparse
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, fields
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from rich.progress import track
+
+from adaslide.adapters.agents.ladder import looks
+from adaslide.domain.errors import InputError
+from adaslide.domain.fidelity import METRICS
+from adaslide.domain.profile import Profile, profile_named
+from adaslide_models.data.mixture import SHARE, SHRINK
+from adaslide_models.data.patches import NONE, PairSettings, Variety, crop, crop_jobs, varied
+from adaslide_models.data.sources import Source, read_split
+from adaslide_models.evaluate.rate_fidelity.measured import CellMeter, Values, better_ways
+
+MPP = 0.5
+"""Micrometres per pixel that the crops are taken to have; see `SHRINK`."""
+SIDE = 512
+GATED = ("dice", "dice_window_min", "ssim", "dice_second")
+
+
+@dataclass(frozen=True, slots=True)
+class LadderTable:
+    """n patches. ``looks`` is (n, looks), ``bytes`` (n, rungs), ``fidelity`` (n, rungs, metrics) of the
+    better restorer of each rung, ``images`` (n,) what each was cut from.
+    ``rungs`` are the names of the ladder, ``profile`` the version with its judges and restorers."""
+
+    looks: npt.NDArray[np.float32]
+    bytes: Values
+    fidelity: Values
+    images: npt.NDArray[np.str_]
+    rungs: npt.NDArray[np.str_]
+    profile: str
+
+    def __len__(self) -> int:
+        return len(self.bytes)
+
+    def metric(self, name: str) -> Values:
+        """(n, rungs)."""
+        return self.fidelity[:, :, METRICS.index(name)]
+
+    def save(self, path: Path) -> None:
+        np.savez_compressed(path, **{field.name: getattr(self, field.name) for field in fields(self)})
+
+
+def load_table(path: Path) -> LadderTable:
+    """What was saved. Raises `InputError` without it."""
+    if not path.is_file():
+        raise InputError(f"there is no table {path.name}")
+    with np.load(path, allow_pickle=False) as stored:
+        values = {field.name: stored[field.name] for field in fields(LadderTable)}
+    return LadderTable(**(values | {"profile": str(values["profile"])}))
+
+
+def make_table(
+    sources: list[Source], profile: Profile, count: int, variety: Variety, seed: int, processes: int = 1
+) -> LadderTable:
+    """The table of about ``count`` crops of ``sources``: the same for every number of processes."""
+    settings = PairSettings(count, side=SIDE, shrink=SHRINK, share=SHARE, variety=variety, seed=seed)
+    jobs = [(number, source, each) for number, source, each in crop_jobs(sources, settings)]
+    row = partial(_rows, settings=settings, meter=CellMeter(profile, MPP, codecs=()))
+    console = Console(stderr=True)
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as executor:
+        found = executor.map(row, jobs)
+        rows = [each for part in track(found, "measuring", len(jobs), console=console) for each in part]
+    return LadderTable(
+        np.array([one[1] for one in rows]),
+        np.array([one[2] for one in rows]),
+        np.array([one[3] for one in rows]),
+        np.array([one[0] for one in rows]),
+        np.array([spec.name for spec in profile.ladder]),
+        profile.id,
+    )
+
+
+_Row = tuple[str, npt.NDArray[np.float32], Values, Values]
+
+
+def _rows(job: tuple[int, Source, int], settings: PairSettings, meter: CellMeter) -> list[_Row]:
+    number, source, count = job
+    random = np.random.default_rng([settings.seed, number])
+    pixels, _ = source.read()
+    factors = (settings.shrink or {}).get(source.dataset, (1.0, 1.0))
+    rows = []
+    for _ in range(count):
+        patch = varied(crop(pixels, SIDE, factors, random), settings.variety, random)
+        sizes, values = better_ways(meter(patch), meter.profile)
+        rows.append((source.name, looks(patch), sizes, values))
+    return rows
+
+
+def main() -> None:
+    """The command line; see the module."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--split", type=Path, required=True, action="append")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--profile", default="archive")
+    parser.add_argument("--count", type=int, default=320, help="patches")
+    parser.add_argument("--plain", action="store_true", help="patches as they are: for validation")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    sources = [source for split in given.split for source in read_split(given.data, split)]
+    variety = NONE if given.plain else Variety()
+    profile = profile_named(given.profile)
+    make_table(sources, profile, given.count, variety, given.seed, given.processes).save(given.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""The sequential agent's world: patches whose rungs were all measured, looked up instead of measured again.
+
+A batch of B patches is searched at once, each under floors of its own; R rungs.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from adaslide.adapters.agents.ladder import DICE_SPREAD, LOG_BYTES_SPREAD, PER_RUNG, TYPICAL_LOG_BYTES
+from adaslide.domain.fidelity import Floors
+from adaslide_models.data.ladder_table import GATED, LadderTable
+
+
+@dataclass(frozen=True, slots=True)
+class Jitter:
+    """How a patch of the table is made to look like another one: standard deviations of logarithms."""
+
+    bytes: float = 0.15
+    """Of all rungs together."""
+    loss: float = 0.2
+    """Of 1 - metric, of all rungs together; the second judge and SSIM apart from Dice."""
+    each: float = 0.04
+    """Of 1 - metric, rung by rung."""
+
+
+NONE = Jitter(0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Patches:
+    """``looks`` (B, looks), ``bytes`` (B, R), ``slack`` (B, R) and ``dice`` (B, R) above their floors, and
+    ``limits`` (B, 4): the floors."""
+
+    looks: torch.Tensor
+    bytes: torch.Tensor
+    slack: torch.Tensor
+    dice: torch.Tensor
+    limits: torch.Tensor
+
+    @property
+    def held(self) -> torch.Tensor:
+        """(B, R) bool."""
+        return self.slack >= 0
+
+    def state(self, tried: torch.Tensor) -> torch.Tensor:
+        """(B, S) for (B, R) bool ``tried``: as `state_of` tells it to the served net."""
+        each = torch.stack(
+            [
+                torch.ones_like(self.bytes),
+                self.scaled_bytes(),
+                self.dice / DICE_SPREAD,
+                self.slack / DICE_SPREAD,
+                self.held.float(),
+            ],
+            dim=-1,
+        )
+        seen = torch.where(tried[..., None], each, 0.0)
+        assert seen.shape[-1] == PER_RUNG
+        return torch.cat([self.looks, self.limits, seen.flatten(1)], dim=1)
+
+    def scaled_bytes(self) -> torch.Tensor:
+        """(B, R): as the net speaks of them."""
+        return (self.bytes.log() - TYPICAL_LOG_BYTES) / LOG_BYTES_SPREAD
+
+
+def drawn(
+    table: LadderTable, rows: np.ndarray, limits: np.ndarray, jitter: Jitter, random: np.random.Generator
+) -> Patches:
+    """Patches ``rows`` (B,) of the table under ``limits`` (B, 4), the floors of `GATED`."""
+    margin = Floors().margin
+    size = table.bytes[rows] * np.exp(random.normal(0, 1, (len(rows), 1)) * jitter.bytes)
+    slack, first = np.full(size.shape, 1.0), np.zeros(size.shape, bool)
+    shared = {"dice": random.normal(0, 1, (len(rows), 1)) * jitter.loss}
+    dice = np.zeros(size.shape)
+    for column, name in enumerate(GATED):
+        common = shared["dice"] if name in ("dice", "dice_window_min") else None
+        if common is None:
+            common = random.normal(0, 1, (len(rows), 1)) * jitter.loss
+        lost = 1 - table.metric(name)[rows]
+        value = 1 - np.clip(lost * np.exp(common + random.normal(0, jitter.each, size.shape)), 0, 1)
+        floor = limits[:, column : column + 1]
+        over = value - np.minimum(floor + margin, 1.0)
+        if name == "dice":
+            dice = value - floor
+        counts = (floor > 0) & ~first
+        slack = np.where(counts, np.where(over >= 0, np.minimum(slack, over), over), slack)
+        first |= (floor > 0) & (over < 0)
+    tensors = (table.looks[rows], size, slack, dice, limits)
+    return Patches(*(torch.from_numpy(np.asarray(each, np.float32)) for each in tensors))

@@ -1,0 +1,155 @@
+"""The sequential agent: what it makes of what is foretold, and what its net is shown."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adaslide.adapters.agents.ladder import (
+    LAST_RESORT,
+    LOOKS,
+    PER_RUNG,
+    LadderAgent,
+    LadderSearch,
+    climb,
+    looks,
+    next_rung,
+    state_of,
+)
+from adaslide.adapters.inference.weights import Weights
+from adaslide.domain.errors import ModelError
+from adaslide.domain.fidelity import IDENTICAL, Floors
+from adaslide.domain.profile import PROFILES
+from adaslide.domain.search import Tried
+
+SIZES = np.array([1000, 2000, 4000, 8000, 16000], np.float32)
+NONE = np.zeros(5, bool)
+
+
+def array(*values):
+    return np.array(values, np.float32)
+
+
+class TestNextRung:
+    def test_a_sure_rung_is_measured_at_once(self):
+        assert next_rung(array(0, 0, 1, 1, 1), SIZES, NONE, None, 0.03) == 2
+
+    def test_a_dear_measurement_makes_it_start_where_it_is_surer(self):
+        doubtful = array(0.0, 0.55, 0.95, 1, 1)
+        assert next_rung(doubtful, SIZES, NONE, None, 0.01) == 1
+        assert next_rung(doubtful, SIZES, NONE, None, 0.9) == 2
+
+    def test_what_holds_is_kept_unless_a_cheaper_one_is_likely_enough(self):
+        tried = np.array([0, 0, 0, 1, 0], bool)
+        assert next_rung(array(0.0, 0.01, 0.02, 1, 1), SIZES, tried, 8000, 0.03) is None
+        assert next_rung(array(0.0, 0.1, 0.8, 1, 1), SIZES, tried, 8000, 0.03) == 2
+
+    def test_what_was_measured_is_not_measured_again(self):
+        tried = np.array([0, 0, 1, 1, 0], bool)
+        assert next_rung(array(0.0, 0.0, 1.0, 1, 1), SIZES, tried, 8000, 0.03) is None
+
+    def test_nothing_is_left_above_the_dearest(self):
+        assert next_rung(array(1, 1, 1, 1, 1), SIZES, np.array([0, 0, 0, 0, 1], bool), None, 0.03) is None
+
+    def test_rungs_are_ordered_by_their_own_bytes(self):
+        sizes = array(4000, 1000, 2000, 8000, 16000)
+        assert next_rung(array(1, 0, 0.9, 1, 1), sizes, NONE, None, 0.001) == 2
+
+    @given(
+        st.lists(st.floats(0, 1, width=32), min_size=5, max_size=5),
+        st.lists(st.booleans(), min_size=5, max_size=5),
+        st.none() | st.floats(500, 20000),
+        st.floats(0.001, 0.5),
+    )
+    def test_it_is_always_an_untried_rung_or_none(self, chance, tried, kept, price):
+        place = next_rung(array(*chance), SIZES, np.array(tried), kept, price)
+        assert place is None or not tried[place]
+
+
+class TestClimb:
+    def test_against_all_ways_to_climb(self):
+        random = np.random.default_rng(3)
+        for _ in range(50):
+            chance, price = np.sort(random.random(4)).astype(np.float32), float(random.uniform(0.01, 0.3))
+            size = np.sort(random.uniform(500, 20000, 4)).astype(np.float32)
+            unit = price * (np.diff(chance, prepend=0) @ size + (1 - chance[-1]) * LAST_RESORT)
+            costs = {way: expected(way, chance, size, unit) for way in ways(4)}
+            best = min(costs.values())
+            firsts = {way[0] for way, cost in costs.items() if cost <= best * (1 + 1e-4)}
+            assert climb(chance, size, price) in firsts
+
+
+def ways(rungs):
+    """Every climb that is not empty: rising places."""
+    for bits in range(1, 1 << rungs):
+        yield tuple(place for place in range(rungs) if bits >> place & 1)
+
+
+def expected(way, chance, size, unit):
+    """Bytes and price of climbing ``way``: the chances are a distribution of the cheapest that holds."""
+    total, failed = 0.0, 0.0
+    for place in way:
+        total += (1 - failed) * unit + (chance[place] - failed) * size[place]
+        failed = chance[place]
+    return total + (1 - failed) * LAST_RESORT
+
+
+def tried(size, dice, *, held):
+    return Tried(size, replace(IDENTICAL, dice=dice), held=held)
+
+
+def test_a_search_ends_with_the_cheapest_that_the_measurements_left():
+    def foretold(found):
+        low = 2 if 2 in found else 0
+        return array(*(float(place > low) for place in range(5))), SIZES
+
+    search = LadderSearch(foretold, 0.03)
+    assert search.proposed == 1
+    assert search.next({}) == 1
+    assert search.next({1: tried(2000, 0.7, held=False)}) == 2
+    assert search.next({1: tried(2000, 0.7, held=False), 2: tried(4000, 0.8, held=False)}) == 3
+    assert search.next({3: tried(8000, 0.9, held=True), 2: tried(4000, 0.8, held=False)}) is None
+    assert search.p_compress is None
+
+
+def test_the_net_is_shown_the_floors_and_what_was_found():
+    seen, floors = np.arange(LOOKS, dtype=np.float32), Floors(dice=0.85, ssim=0.5)
+    empty = state_of(seen, floors, {}, 3)
+    assert empty.shape == (LOOKS + 4 + 3 * PER_RUNG,)
+    np.testing.assert_array_equal(empty[:LOOKS], seen)
+    np.testing.assert_allclose(empty[LOOKS : LOOKS + 4], [0.85, 0, 0.5, 0])
+    assert not empty[LOOKS + 4 :].any()
+    told = state_of(seen, floors, {1: tried(5000, 0.8, held=False)}, 3)[LOOKS + 4 :].reshape(3, PER_RUNG)
+    assert not told[[0, 2]].any()
+    np.testing.assert_allclose(told[1], [1, np.log(5000) - 8.5, -0.5, -0.55, 0], atol=1e-5)
+
+
+def test_looks_tell_detail_and_colour(sample_pixels):
+    patch = sample_pixels[1000:1512, 800:1312]
+    flat = np.full_like(patch, patch.mean(axis=(0, 1)).astype(np.uint8))
+    detailed, plain = looks(patch), looks(flat)
+    assert detailed.shape == plain.shape == (LOOKS,)
+    assert (detailed[:4] > 0.5).all()
+    np.testing.assert_allclose(plain[:4], 0, atol=1e-3)
+    np.testing.assert_allclose(detailed[4:7], plain[4:7], atol=0.01)
+    assert np.isfinite(looks(patch[:3, :200])).all()
+
+
+def test_it_knows_its_ladder_only(tmp_path):
+    table = {"rungs": ["x4-q30", "fine-q40"], "price": 0.03}
+    weights = Weights("cda-ladder", "agent", tmp_path / "none.onnx", bytes(32), table)
+    agent = LadderAgent.of(weights)
+    with pytest.raises(ModelError, match="ladder of"):
+        agent.search(np.zeros((8, 8, 3), np.uint8), PROFILES["exact"])
+    for wrong in (
+        {},
+        {"rungs": [], "price": 1},
+        {"rungs": ["a"], "price": 0},
+        {"rungs": ["a"], "price": "x"},
+    ):
+        with pytest.raises(ModelError, match="no agent"):
+            LadderAgent.of(replace(weights, table=wrong))
+    with pytest.raises(ModelError, match="no agent"):
+        LadderAgent.of(replace(weights, kind="restorer"))
