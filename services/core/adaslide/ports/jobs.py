@@ -10,6 +10,7 @@ from adaslide.domain.job import JobKind, JobState, Urgency
 from adaslide.domain.profile import Profile, profile_named
 from adaslide.ports.queue import Message
 from adaslide.ports.security import ApiKeyRepository, AuditRepository
+from adaslide.ports.uploads import UploadRepository
 from adaslide.ports.work import WorkRepository
 
 
@@ -289,6 +290,9 @@ class UnitOfWork(Protocol):
 
     @property
     def slides(self) -> SlideRepository: ...
+
+    @property
+    def uploads(self) -> UploadRepository: ...
 
     @property
     def packages(self) -> PackageRepository: ...
