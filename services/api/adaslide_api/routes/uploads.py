@@ -1,5 +1,6 @@
 """Uploads that can be taken up again: tus 1.0.0 with creation, termination and expiration."""
 
+from datetime import UTC
 from email.utils import format_datetime
 from typing import Annotated, Any
 
@@ -103,7 +104,7 @@ async def receive(
     principal: PrincipalDep,
     upload_offset: Annotated[int, Header(ge=0, description="Where these bytes begin")],
 ) -> Response:
-    """The next bytes. What arrives before the connection breaks is kept."""
+    """The next bytes. What was read before the connection broke is kept."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != MEDIA_TYPE:
         raise MediaTypeUnsupported(f"the bytes of an upload are {MEDIA_TYPE}")
@@ -132,4 +133,4 @@ def _offset(upload: UploadRecord) -> dict[str, str]:
 
 
 def _expires(upload: UploadRecord) -> dict[str, str]:
-    return {"Upload-Expires": format_datetime(upload.expires_at, usegmt=True)}
+    return {"Upload-Expires": format_datetime(upload.expires_at.astimezone(UTC), usegmt=True)}
