@@ -21,6 +21,8 @@ from adaslide.settings import load_settings
 from adaslide_api.main import create_app
 from integration.security.secured import Secured, served
 
+schemathesis.serializer.alias("application/offset+octet-stream", "application/octet-stream")
+
 EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "15"))
 CHECKS = [status_code_conformance, content_type_conformance, response_schema_conformance]
 UNDOCUMENTED_FAILURES = {500, 501, 502, 504}

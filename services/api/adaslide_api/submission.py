@@ -111,13 +111,14 @@ class Submitter:
     def restore(
         self, slide: SlideRecord, request: RestoreRequest, key: str | None, callback_url: str | None = None
     ) -> JobRecord:
-        """The job that writes the file, unless one is under way already. Raises `Conflict` and `Unavailable`
-        as `submit` does."""
+        """The job that writes the file, or the one that is at it or has written it, as long as the file is
+        kept. Raises `Conflict` and `Unavailable` as `submit` does."""
         order = _Order(slide, request, key)
         with self._database.write() as unit:
             known = order.known(unit)
             if known is None:
-                known = self._job(unit, slide, request, Urgency.ROUTINE, callback_url).id
+                made = unit.jobs.restored(slide.id, request)
+                known = (made or self._job(unit, slide, request, Urgency.ROUTINE, callback_url)).id
                 order.remember(unit, known)
             return unit.jobs.get(known)
 

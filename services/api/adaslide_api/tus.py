@@ -49,7 +49,9 @@ def is_upload(path: str) -> bool:
 
 
 async def _spoken(
-    version: Annotated[str | None, Header(alias="Tus-Resumable", description="1.0.0")] = None,
+    version: Annotated[
+        str | None, Header(alias="Tus-Resumable", json_schema_extra={"enum": [VERSION]})
+    ] = None,
 ) -> None:
     if version != VERSION:
         raise ProtocolUnsupported(f"this service speaks tus {VERSION}: say so in Tus-Resumable")

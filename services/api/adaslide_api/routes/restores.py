@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 from adaslide.adapters.workspace import EXPORT_KEY
 from adaslide.domain.access import Role
 from adaslide.domain.errors import InputError, NotFound
+from adaslide.domain.job import JobState
 from adaslide.ports.jobs import JobRecord, PackageRecord, RestoreRequest, SlideRecord
 from adaslide_api.access import PrincipalDep, require
 from adaslide_api.deps import PackageDep, ServicesDep
@@ -30,7 +31,7 @@ READ = require(Role.VIEWER, Role.INTEGRATOR, action="result.read", once=True)
     dependencies=[require(Role.VIEWER, Role.INTEGRATOR, action="slide.restore")],
     status_code=202,
     response_model=JobOut,
-    responses=problems(409),
+    responses={200: {"model": JobOut, "description": "The file exists already"}, **problems(409)},
 )
 async def restore(
     package: PackageDep,
@@ -41,7 +42,7 @@ async def restore(
     idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
 ) -> Response:
     """Makes a job that writes the package out as one TIFF pyramid. The same request again finds the same
-    job while it is unfinished."""
+    job, as long as its file is kept."""
     body = body or RestoreBody()
     if body.callback_url is not None:
         parts.callbacks.checked(body.callback_url)
@@ -54,8 +55,11 @@ async def restore(
         _submit, parts, package.record, wanted, idempotency_key, body.callback_url
     )
     trail_of(request).note(job=job.id)
-    headers = {"Location": f"/jobs/{job.id}", "Retry-After": str(JOB_RETRY_AFTER_S)}
-    return JSONResponse(JobOut.of(job, slide).model_dump(mode="json"), 202, headers)
+    headers = {"Location": f"/jobs/{job.id}"}
+    if not job.state.terminal:
+        headers["Retry-After"] = str(JOB_RETRY_AFTER_S)
+    status = 200 if job.state is JobState.SUCCEEDED else 202
+    return JSONResponse(JobOut.of(job, slide).model_dump(mode="json"), status, headers)
 
 
 def _submit(

@@ -239,6 +239,14 @@ class JobRepository(Protocol):
         """Counts a pick-up of the job itself, not of a shard; returns how many there have been."""
         ...
 
+    def set_progress(self, job_id: str, done: int, total: int) -> None:
+        """Of a running job without shards; with an event at its first and last patch."""
+        ...
+
+    def restored(self, slide_id: str, request: RestoreRequest) -> JobRecord | None:
+        """The newest job that made this very file, if the file is still kept."""
+        ...
+
     def add_work(self, job_id: str, seconds: float, peak_rss_bytes: int) -> None:
         """Adds the time worked, raises the peak."""
         ...
