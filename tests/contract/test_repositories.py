@@ -323,7 +323,7 @@ class RepositoryContract:
 
     def test_a_file_is_found_as_long_as_it_is_kept(self, database, slide):
         request = RestoreRequest("p", "tiff", 2)
-        jobs = [job_record(slide, request) for _ in range(2)]
+        jobs = sorted((job_record(slide, request) for _ in range(2)), key=lambda job: job.id)
         for job in jobs:
             with database.write() as unit:
                 unit.jobs.add(job)

@@ -7,13 +7,13 @@ from urllib.parse import unquote, urlsplit
 
 from adaslide.adapters.db.ids import is_id, new_id
 from adaslide.adapters.workspace import Workspace
-from adaslide.domain.access import DEFAULT_TENANT
 from adaslide.domain.errors import Conflict, InputError, NotFound
 from adaslide.domain.slide import SlideFacts
 from adaslide.ports.jobs import Database, SlideRecord
 from adaslide.ports.uploads import UploadRecord
 from adaslide.settings import Settings
 from adaslide.wiring import open_slide
+from adaslide_api.trail import Trail
 
 LONGEST_ALIAS = 128
 UPLOAD_SCHEME = "upload:"
@@ -73,26 +73,28 @@ class Registrar:
         self._files.discard(slide_id)
 
     def register_upload(
-        self, slide_id: str, name: str, alias: str | None, tenant: str = DEFAULT_TENANT
+        self, slide_id: str, name: str, alias: str | None, tenant: str, trail: Trail
     ) -> tuple[SlideRecord, bool]:
         """The slide whose file is in its folder, and whether it is new."""
         path = self._files.upload_folder(slide_id) / name
-        slide, new = self._register(slide_id, path, name, staged=True, alias=alias, tenant=tenant)
+        slide = _looked_at(slide_id, path, name, staged=True, alias=alias, tenant=tenant)
+        slide, new = self._register(slide, trail)
         if not new:
             self.discard(slide_id)
         return slide, new
 
     def register_uri(
-        self, uri: str, alias: str | None, tenant: str = DEFAULT_TENANT
+        self, uri: str, alias: str | None, tenant: str, trail: Trail
     ) -> tuple[SlideRecord, bool]:
         """The slide at a ``file://`` URI below an allowed root, or an ``s3://`` one in an allowed bucket:
         read in place and never changed. Or that of a complete upload, ``upload:ID``."""
         if uri.startswith(UPLOAD_SCHEME):
-            return self._register_complete(uri.removeprefix(UPLOAD_SCHEME), alias, tenant)
+            return self._register_complete(uri.removeprefix(UPLOAD_SCHEME), alias, tenant, trail)
         slide_id = new_id()
         if not uri.startswith("s3://"):
             path = self._resolve(uri)
-            return self._register(slide_id, path, str(path), staged=False, alias=alias, tenant=tenant)
+            slide = _looked_at(slide_id, path, str(path), staged=False, alias=alias, tenant=tenant)
+            return self._register(slide, trail)
         if self._sources is None:
             raise InputError("this installation reads no buckets")
         folder = self._files.upload_folder(slide_id)
@@ -100,11 +102,14 @@ class Registrar:
         try:
             folder.mkdir(parents=True)
             self._sources.get_file(uri, path)
-            return self._register(slide_id, path, uri, staged=False, alias=alias, tenant=tenant)
+            slide = _looked_at(slide_id, path, uri, staged=False, alias=alias, tenant=tenant)
+            return self._register(slide, trail)
         finally:
             self.discard(slide_id)
 
-    def _register_complete(self, upload_id: str, alias: str | None, tenant: str) -> tuple[SlideRecord, bool]:
+    def _register_complete(
+        self, upload_id: str, alias: str | None, tenant: str, trail: Trail
+    ) -> tuple[SlideRecord, bool]:
         """Asked again, the answer is the same: the first may have been lost on its way."""
         if not is_id(upload_id):
             raise NotFound("no such upload")
@@ -118,7 +123,7 @@ class Registrar:
             slide = _looked_at(upload.id, path, upload.name, staged=True, alias=alias, tenant=tenant)
         known = self._known(slide)
         try:
-            self._become(upload, known or slide, new=known is None)
+            self._become(upload, known or slide, trail, new=known is None)
         except Conflict:
             with self._database.read() as unit:
                 upload = unit.uploads.find(upload_id, tenant)
@@ -129,8 +134,9 @@ class Registrar:
             self._uploads.remove(upload)
         return known or slide, known is None
 
-    def _become(self, upload: UploadRecord, slide: SlideRecord, *, new: bool) -> None:
-        with self._database.write() as unit:
+    def _become(self, upload: UploadRecord, slide: SlideRecord, trail: Trail, *, new: bool) -> None:
+        with trail.change(self._database) as unit:
+            trail.note(slide=slide.id, upload=upload.id)
             if new:
                 unit.slides.add(slide)
             if not unit.uploads.become(upload.id, slide.id):
@@ -151,22 +157,20 @@ class Registrar:
             raise NotFound("there is no slide at that URI")
         return path
 
-    def _register(
-        self, slide_id: str, path: Path, source: str, *, staged: bool, alias: str | None, tenant: str
-    ) -> tuple[SlideRecord, bool]:
-        slide = _looked_at(slide_id, path, source, staged=staged, alias=alias, tenant=tenant)
+    def _register(self, slide: SlideRecord, trail: Trail) -> tuple[SlideRecord, bool]:
         known = self._known(slide)
         if known is not None:
             return known, False
-        self._add(slide)
+        self._add(slide, trail)
         return slide, True
 
-    def _add(self, slide: SlideRecord) -> None:
+    def _add(self, slide: SlideRecord, trail: Trail) -> None:
         """The file first: a row must not speak of a slide that is not there."""
         if slide.staged:
             self._files.keep(slide.id, slide.source)
         try:
-            with self._database.write() as unit:
+            with trail.change(self._database) as unit:
+                trail.note(slide=slide.id)
                 unit.slides.add(slide)
         except Conflict:
             # Certain to have added nothing; of any other error that cannot be said.

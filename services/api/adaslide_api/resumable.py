@@ -14,6 +14,7 @@ from adaslide.ports.jobs import Database
 from adaslide.ports.uploads import UploadFiles, UploadRecord
 from adaslide.settings import Settings
 from adaslide_api.gate import Gate
+from adaslide_api.trail import Trail
 
 WRITING = 4
 """Pieces that are written at the same time; the others wait for their turn."""
@@ -38,7 +39,7 @@ class ResumableUploads:
         """Lets its threads go once they are done."""
         self._write.close()
 
-    def create(self, tenant: str, name: str, length: int) -> UploadRecord:
+    def create(self, tenant: str, name: str, length: int, trail: Trail) -> UploadRecord:
         """A new upload of ``length`` bytes, its file called ``name`` (`upload.source_name`).
 
         Raises `SlideTooLarge`.
@@ -49,7 +50,8 @@ class ResumableUploads:
         place = self._files.begin(upload_id, name, length)
         upload = UploadRecord(upload_id, tenant, name, length, place, now, self._expiry(now))
         try:
-            with self._database.write() as unit:
+            with trail.change(self._database) as unit:
+                trail.note(upload=upload.id)
                 unit.uploads.add(upload)
         except AdaSlideError:
             with suppress(AdaSlideError):
@@ -62,10 +64,10 @@ class ResumableUploads:
         with self._database.read() as unit:
             return unit.uploads.find(upload_id, tenant)
 
-    def remove(self, upload_id: str, tenant: str) -> None:
+    def remove(self, upload_id: str, tenant: str, trail: Trail) -> None:
         """Ends the upload; a worker removes its bytes. Raises `NotFound`, and `Conflict` for one that has
         become a slide."""
-        with self._database.write() as unit:
+        with trail.change(self._database) as unit:
             unit.uploads.find(upload_id, tenant)
             if not unit.uploads.end(upload_id):
                 raise Conflict("the upload has become a slide")

@@ -108,7 +108,7 @@ def test_a_lost_lease_notes_nothing(exporting):
 
     before_reads(exporting, steal)
     exporting.step()
-    assert (exporting.job.state, exporting.job.total) == (JobState.RUNNING, 0)
+    assert (exporting.job.state, exporting.job.done) == (JobState.RUNNING, 0)
 
 
 class Wrapped:

@@ -17,7 +17,7 @@ from adaslide_api.policy import USE_HEADER, AskedDep
 from adaslide_api.problems import problems
 from adaslide_api.schemas import JobOut, RestoreBody
 from adaslide_api.stored import object_response, object_responses
-from adaslide_api.trail import trail_of
+from adaslide_api.trail import Trail, trail_of
 from adaslide_api.wiring import Services
 
 router = APIRouter(tags=["restoration"])
@@ -52,9 +52,8 @@ async def restore(
     await parts.restored.check_file(package.record, body.level, asked)
     wanted = RestoreRequest(package.record.id, body.format, body.level)
     slide, job = await to_thread.run_sync(
-        _submit, parts, package.record, wanted, idempotency_key, body.callback_url
+        _submit, parts, package.record, wanted, idempotency_key, body.callback_url, trail_of(request)
     )
-    trail_of(request).note(job=job.id)
     headers = {"Location": f"/jobs/{job.id}"}
     if not job.state.terminal:
         headers["Retry-After"] = str(JOB_RETRY_AFTER_S)
@@ -63,11 +62,16 @@ async def restore(
 
 
 def _submit(
-    parts: Services, package: PackageRecord, wanted: RestoreRequest, key: str | None, callback_url: str | None
+    parts: Services,
+    package: PackageRecord,
+    wanted: RestoreRequest,
+    key: str | None,
+    callback_url: str | None,
+    trail: Trail,
 ) -> tuple[SlideRecord, JobRecord]:
     with parts.backend.database.read() as unit:
         slide = unit.slides.get(package.slide_id)
-    return slide, parts.submitter.restore(slide, wanted, key, callback_url)
+    return slide, parts.submitter.restore(slide, wanted, key, callback_url, trail)
 
 
 @router.head("/jobs/{job_id}/result", dependencies=[READ], response_class=Response, include_in_schema=False)

@@ -65,8 +65,8 @@ async def create(
 ) -> Response:
     """Begins an upload. Its file's bytes follow by PATCH."""
     name = source_name(parse_metadata(upload_metadata).get("filename", ""))
-    upload = await to_thread.run_sync(parts.uploads.create, principal.tenant, name, upload_length)
-    trail_of(request).note(upload=upload.id)
+    trail = trail_of(request)
+    upload = await to_thread.run_sync(parts.uploads.create, principal.tenant, name, upload_length, trail)
     headers = {"Location": f"{PATH}/{upload.id}", **_expires(upload)}
     return Response(status_code=201, headers=headers)
 
@@ -122,9 +122,9 @@ async def receive(
     response_class=Response,
     responses=_answers(204) | problems(409, 412),
 )
-def remove(upload_id: str, parts: ServicesDep, principal: PrincipalDep) -> Response:
+def remove(upload_id: str, parts: ServicesDep, principal: PrincipalDep, request: Request) -> Response:
     """Gives the upload up: what came of it is removed."""
-    parts.uploads.remove(upload_id, principal.tenant)
+    parts.uploads.remove(upload_id, principal.tenant, trail_of(request))
     return Response(status_code=204)
 
 
