@@ -29,6 +29,7 @@ def pyramid(service, archived):
 def test_the_file_is_a_pyramid_of_the_slide(pyramid, tmp_path):
     job, answer = pyramid
     result = job["result"]
+    assert job["progress"] == {"done": 35, "total": 35, "unit": "patches"}
     assert answer.headers["content-type"] == "image/tiff"
     assert (len(answer.content), hashlib.sha256(answer.content).hexdigest()) == (
         result["bytes"],
