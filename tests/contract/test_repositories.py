@@ -13,6 +13,7 @@ from adaslide.adapters.db.ids import is_id, new_id
 from adaslide.domain.errors import BrokerUnavailable, Conflict, Held, NotFound
 from adaslide.domain.geometry import ShardIndex
 from adaslide.domain.job import TRANSITIONS, JobState
+from adaslide.ports.jobs import RestoreRequest
 from adaslide.ports.queue import Message, Task
 from contract.records import REQUEST, job_record, opened, package_record, slide_record
 
@@ -307,6 +308,36 @@ class RepositoryContract:
             assert unit.packages.matching(twin, REQUEST) == package
             assert unit.packages.matching(stranger, REQUEST) is None
             assert unit.packages.matching(replace(slide, sha256="1" * 64), REQUEST) is None
+
+    def test_progress_of_a_job_without_shards(self, database, job):
+        with database.write() as unit:
+            unit.jobs.set_progress(job.id, 1, 9)
+            assert unit.jobs.get(job.id).total == 0
+            unit.jobs.transition(job.id, JobState.RUNNING)
+            for done in (0, 0, 3, 9):
+                unit.jobs.set_progress(job.id, done, 9)
+                assert (unit.jobs.get(job.id).done, unit.jobs.get(job.id).total) == (done, 9)
+        with database.read() as unit:
+            told = [event.data["done"] for event in unit.jobs.events(job.id) if event.kind == "progress"]
+        assert told == [0, 9]
+
+    def test_a_file_is_found_as_long_as_it_is_kept(self, database, slide):
+        request = RestoreRequest("p", "tiff", 2)
+        jobs = sorted((job_record(slide, request) for _ in range(2)), key=lambda job: job.id)
+        for job in jobs:
+            with database.write() as unit:
+                unit.jobs.add(job)
+                assert unit.jobs.restored(slide.id, request) != job
+                for state in PATHS[JobState.SUCCEEDED]:
+                    unit.jobs.transition(job.id, state)
+                unit.jobs.set_result(job.id, {"token": 1})
+        with database.read() as unit:
+            assert unit.jobs.restored(slide.id, request).id == jobs[-1].id
+            assert unit.jobs.restored(slide.id, replace(request, level=1)) is None
+            assert unit.jobs.restored(new_id(), request) is None
+        with database.write() as unit:
+            unit.jobs.expire_results(-1)
+            assert unit.jobs.restored(slide.id, request) is None
 
     def test_an_idempotency_key_is_used_once(self, database, job):
         with database.write() as unit:

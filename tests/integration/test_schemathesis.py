@@ -21,6 +21,8 @@ from adaslide.settings import load_settings
 from adaslide_api.main import create_app
 from integration.security.secured import Secured, served
 
+schemathesis.serializer.alias("application/offset+octet-stream", "application/octet-stream")
+
 EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "15"))
 CHECKS = [status_code_conformance, content_type_conformance, response_schema_conformance]
 UNDOCUMENTED_FAILURES = {500, 501, 502, 504}
@@ -34,6 +36,7 @@ class Api:
 
     secured: Secured
     schema: object
+    upload: str
 
     @property
     def known(self):
@@ -42,6 +45,7 @@ class Api:
             "key": self.secured.slide,
             "job_id": self.secured.job,
             "package_id": self.secured.packages["exact"],
+            "upload_id": self.upload,
             "path": "zarr.json",
             "layer": "rung",
             "name": "0_0.png",
@@ -70,7 +74,8 @@ def api(tmp_path_factory, restored_package):
         secured = Secured(app, client, None)
         secured.hold(tenant="default", **packages)
         schema = schemathesis.openapi.from_url(f"{client.base_url}/openapi.json")
-        yield Api(secured, schema)
+        begun = client.post("/uploads", headers={"Tus-Resumable": "1.0.0", "Upload-Length": "1000000"})
+        yield Api(secured, schema, begun.headers["location"].rpartition("/")[2])
 
 
 def operations(schema):

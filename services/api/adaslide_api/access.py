@@ -11,7 +11,7 @@ from adaslide.domain.errors import Denied
 from adaslide_api.trail import trail_of
 
 TOKEN_PARAMETER = "token"  # noqa: S105 (its name, not a token)
-_PATH_OBJECTS = {"key": "slide", "job_id": "job", "package_id": "package"}
+_PATH_OBJECTS = {"key": "slide", "job_id": "job", "package_id": "package", "upload_id": "upload"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,5 @@
-"""Writes the audit log: one record a request that is worth it, before its answer goes out.
+"""Writes the audit log: one record a request that is worth it, before its answer goes out, unless it was
+written together with what it tells of (`Trail.change`).
 
 What cannot be recorded is not answered: the caller gets 503 and may ask again.
 """
@@ -9,7 +10,7 @@ from collections import OrderedDict
 from anyio import to_thread
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from adaslide.domain.audit import NOBODY, AuditEntry, Outcome
+from adaslide.domain.audit import AuditEntry, Outcome
 from adaslide.domain.errors import AdaSlideError
 from adaslide.ports.jobs import Database
 from adaslide_api.errors import problem, status_of
@@ -64,6 +65,8 @@ class Auditor:
         outcome = _outcome(status)
         if trail.action is None and outcome is not Outcome.DENIED:
             return
+        if trail.written and outcome is Outcome.OK:
+            return
         who = trail.principal
         if who is None and outcome is Outcome.DENIED and self._crowded():
             return
@@ -71,14 +74,9 @@ class Auditor:
         if time.monotonic() - self._seen.get(told, -ONCE_S) < ONCE_S:
             return
         method = scope["method"] if scope["method"] in _METHODS else "OTHER"
-        entry = AuditEntry(
-            who.tenant if who else NOBODY,
-            who.id if who else NOBODY,
-            # The route's pattern, not the path: a path may hold the caller's own name for a slide.
-            trail.action or f"{method} {getattr(scope.get('route'), 'path', '-')}",
-            outcome,
-            trail.objects,
-        )
+        # The route's pattern, not the path: a path may hold the caller's own name for a slide.
+        action = trail.action or f"{method} {getattr(scope.get('route'), 'path', '-')}"
+        entry = trail.entry(action, outcome)
         await to_thread.run_sync(self._append, entry)
         if told:
             self._seen[told] = time.monotonic()

@@ -10,11 +10,14 @@ from starlette.exceptions import HTTPException
 
 from adaslide.domain import errors
 from adaslide_api.problems import PROBLEM_TYPE
+from adaslide_api.tus import VERSION
 
 RETRY_AFTER_S = 2
 
 STATUS: dict[type[errors.AdaSlideError], int] = {
     errors.SlideUnsupported: 415,
+    errors.MediaTypeUnsupported: 415,
+    errors.ProtocolUnsupported: 412,
     errors.SlideTooLarge: 413,
     errors.InputError: 422,
     errors.Unauthenticated: 401,
@@ -27,7 +30,11 @@ STATUS: dict[type[errors.AdaSlideError], int] = {
 }
 """An error has the status of its nearest ancestor here."""
 
-_HEADERS = {401: {"WWW-Authenticate": 'Bearer realm="adaslide"'}, 503: {"Retry-After": str(RETRY_AFTER_S)}}
+_HEADERS = {
+    401: {"WWW-Authenticate": 'Bearer realm="adaslide"'},
+    412: {"Tus-Version": VERSION},
+    503: {"Retry-After": str(RETRY_AFTER_S)},
+}
 _FRAMEWORK_CODES = {404: "not-found", 405: "method-not-allowed", 413: "too-large", 415: "unsupported-format"}
 
 

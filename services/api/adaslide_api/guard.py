@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from adaslide.domain.errors import NotFound, SlideTooLarge
 from adaslide.settings import Settings
 from adaslide_api.errors import problem
+from adaslide_api.tus import MEDIA_TYPE, is_upload
 
 logger = logging.getLogger("adaslide_api.access")
 
@@ -65,7 +66,7 @@ class Guard:
             if refusal is not None:
                 await refusal(scope, receive, guarded_send)
             else:
-                await self._app(scope, self._limited(headers, receive), guarded_send)
+                await self._app(scope, self._limited(scope, headers, receive), guarded_send)
         finally:
             # The route's pattern, not the path: a path may hold the caller's own name for a slide.
             route = getattr(scope.get("route"), "path", "-")
@@ -84,9 +85,8 @@ class Guard:
             return problem(403, "wrong-origin", "a page of another site may not change anything here")
         return None
 
-    def _limited(self, headers: Headers, receive: Receive) -> Receive:
-        upload = headers.get("content-type", "").startswith("multipart/form-data")
-        limit = self._upload_bytes if upload else JSON_BYTES
+    def _limited(self, scope: Scope, headers: Headers, receive: Receive) -> Receive:
+        limit = self._upload_bytes if _is_streamed(scope, headers) else JSON_BYTES
         received = 0
 
         async def limited() -> Message:
@@ -98,6 +98,16 @@ class Guard:
             return message
 
         return limited
+
+
+def _is_streamed(scope: Scope, headers: Headers) -> bool:
+    """Whether the route never holds the whole body in memory, so that it may be as large as a slide."""
+    kind = headers.get("content-type", "")
+    if scope["method"] == "PATCH":
+        return is_upload(scope["path"]) and kind.startswith(MEDIA_TYPE)
+    place = (scope["method"], scope["path"].count("/"))
+    registers = place in (("POST", 1), ("PUT", 2)) and scope["path"].startswith("/slides")
+    return registers and kind.startswith("multipart/form-data")
 
 
 def _host_name(host: str) -> str:

@@ -35,8 +35,10 @@ from adaslide_api.routes import (
     slides,
     tiles,
     tokens,
+    uploads,
 )
 from adaslide_api.telemetry import TelemetryMiddleware
+from adaslide_api.tus import TusMiddleware
 from adaslide_api.wiring import build_services
 from adaslide_worker.main import Worker
 from adaslide_worker.wiring import build_probes
@@ -91,12 +93,13 @@ def create_app(settings: Settings, *, worker: bool = True) -> FastAPI:
     app.state.readiness = Readiness(probes)
     # Tiles come first: their paths would else be taken for a slide's name.
     of_slides = (tiles, tokens, slides, regions, package, holds, restores)
-    for routes in (*of_slides, jobs, audit, health, metrics, pages):
+    for routes in (*of_slides, uploads, jobs, audit, health, metrics, pages):
         app.include_router(routes.router)
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
     errors.install(app)
     describe(app, users=settings.auth.required)
     app.add_middleware(Guard, settings=settings)
+    app.add_middleware(TusMiddleware)
     app.add_middleware(Auditor, database=backend.database)
     app.add_middleware(TelemetryMiddleware, metrics=app.state.metrics)
     return app

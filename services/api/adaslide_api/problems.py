@@ -44,6 +44,7 @@ DESCRIPTIONS = {
     403: "Whoever asks may not",
     404: "There is no such thing",
     409: "It contradicts what is already there",
+    412: "This version of the protocol is not spoken here; Tus-Version names the one that is",
     413: "Too large",
     415: "Not a format that is read",
     416: "The object has no such bytes",
@@ -76,9 +77,15 @@ MEANINGS: dict[str, Meaning] = {
     "method-not-allowed": Meaning(405, "This address knows the methods that `Allow` names."),
     "conflict": Meaning(409, "The request contradicts what is already there; `detail` says what."),
     "held": Meaning(409, "A legal hold forbids the removal. An approver may lift it."),
+    "unsupported-protocol": Meaning(
+        412, "The request does not say that it speaks tus 1.0.0; `Tus-Version` names what is spoken here."
+    ),
     "slide-too-large": Meaning(413, "A slide, an upload, a region or a map is beyond this site's limits."),
     "too-large": Meaning(413, "The request is larger than the service reads."),
     "unsupported-format": Meaning(415, "The file is not a slide that this version can read."),
+    "unsupported-media-type": Meaning(
+        415, "The body is of a kind that is not read there; `detail` says which is."
+    ),
     "range-not-satisfiable": Meaning(416, "The object has no such bytes; `Content-Range` says its size."),
     "wrong-host": Meaning(421, "Without users the service answers to this machine's own names only."),
     "invalid-input": Meaning(422, "A parameter or the body does not have the form or the values it needs."),

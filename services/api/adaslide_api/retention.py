@@ -6,6 +6,7 @@ from typing import Any
 from adaslide.domain.access import Principal
 from adaslide.domain.errors import NotFound
 from adaslide.ports.jobs import Database, PackageRecord, SlideRecord, UnitOfWork
+from adaslide_api.trail import Trail
 
 
 class Retention:
@@ -14,30 +15,32 @@ class Retention:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def hold_slide(self, key: str, principal: Principal, reason: str | None) -> SlideRecord:
+    def hold_slide(self, key: str, principal: Principal, reason: str | None, trail: Trail) -> SlideRecord:
         """Forbids the removal of the slide and its packages; None allows it again."""
-        with self._database.write() as unit:
+        with trail.change(self._database) as unit:
             slide = unit.slides.find(key, principal.tenant)
+            trail.note(slide=slide.id)
             unit.slides.set_hold(slide.id, _hold(principal, reason))
         with self._database.read() as unit:
             return unit.slides.get(slide.id)
 
     def hold_package(
-        self, key: str, package_id: str, principal: Principal, reason: str | None
+        self, key: str, package_id: str, principal: Principal, reason: str | None, trail: Trail
     ) -> PackageRecord:
         """The same for one package."""
-        with self._database.write() as unit:
+        with trail.change(self._database) as unit:
             found = _package(unit, key, package_id, principal)
+            trail.note(slide=found.slide_id)
             unit.packages.set_hold(found.id, _hold(principal, reason))
         with self._database.read() as unit:
             return unit.packages.get(found.id)
 
-    def remove_package(self, key: str, package_id: str, principal: Principal) -> str:
-        """The package exists no more; a worker sweeps its objects. The slide's id. Raises `Held`."""
-        with self._database.write() as unit:
+    def remove_package(self, key: str, package_id: str, principal: Principal, trail: Trail) -> None:
+        """The package exists no more; a worker sweeps its objects. Raises `Held`."""
+        with trail.change(self._database) as unit:
             found = _package(unit, key, package_id, principal)
+            trail.note(slide=found.slide_id)
             unit.packages.remove(found.id)
-            return found.slide_id
 
 
 def _hold(principal: Principal, reason: str | None) -> dict[str, Any] | None:

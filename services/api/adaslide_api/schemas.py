@@ -28,7 +28,7 @@ class Body(BaseModel):
 
 
 class SourceBody(Body):
-    """A slide that the service reads in place."""
+    """A slide that the service reads in place, or a complete upload (``upload:ID``)."""
 
     uri: str = Field(max_length=4096, examples=["file:///slides/one.svs"])
 

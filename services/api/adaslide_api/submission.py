@@ -6,7 +6,6 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 
 from adaslide.adapters.db.ids import new_id
-from adaslide.domain.access import DEFAULT_TENANT
 from adaslide.domain.errors import Conflict, InputError, MissingMpp, NotFound, Unavailable
 from adaslide.domain.job import JobKind, JobState, Urgency
 from adaslide.domain.slide import MPP_RANGE
@@ -23,6 +22,7 @@ from adaslide.ports.jobs import (
 from adaslide.ports.queue import Message, Task
 from adaslide.settings import Compression
 from adaslide.wiring import judge_named
+from adaslide_api.trail import Trail
 
 
 def _digest(text: str) -> str:
@@ -85,8 +85,9 @@ class Submitter:
         slide: SlideRecord,
         request: CompressRequest,
         key: str | None,
-        urgency: Urgency = Urgency.ROUTINE,
-        callback_url: str | None = None,
+        urgency: Urgency,
+        callback_url: str | None,
+        trail: Trail,
     ) -> JobRecord | PackageRecord:
         """The slide's package if it exists, else the job that will make it. ``key`` is the caller's
         Idempotency-Key.
@@ -96,29 +97,36 @@ class Submitter:
         """
         request = checked_request(slide, request)
         order = _Order(slide, request, key)
-        with self._database.write() as unit:
-            known = order.known(unit)
-            if known is not None:
-                return self._outcome(unit, known)
-            package = unit.packages.matching(slide, request)
-            if package is not None and package.slide_id == slide.id:
-                job_id = package.job_id
-            else:
-                job_id = self._job(unit, slide, request, urgency, callback_url).id
-            order.remember(unit, job_id)
+        with trail.change(self._database) as unit:
+            job_id = order.known(unit)
+            if job_id is None:
+                package = unit.packages.matching(slide, request)
+                if package is not None and package.slide_id == slide.id:
+                    job_id = package.job_id
+                else:
+                    job_id = self._job(unit, slide, request, urgency, callback_url).id
+                order.remember(unit, job_id)
+            trail.note(slide=slide.id, job=job_id)
             return self._outcome(unit, job_id)
 
     def restore(
-        self, slide: SlideRecord, request: RestoreRequest, key: str | None, callback_url: str | None = None
+        self,
+        slide: SlideRecord,
+        request: RestoreRequest,
+        key: str | None,
+        callback_url: str | None,
+        trail: Trail,
     ) -> JobRecord:
-        """The job that writes the file, unless one is under way already. Raises `Conflict` and `Unavailable`
-        as `submit` does."""
+        """The job that writes the file, or the one that is at it or has written it, as long as the file is
+        kept. Raises `Conflict` and `Unavailable` as `submit` does."""
         order = _Order(slide, request, key)
-        with self._database.write() as unit:
+        with trail.change(self._database) as unit:
             known = order.known(unit)
             if known is None:
-                known = self._job(unit, slide, request, Urgency.ROUTINE, callback_url).id
+                made = unit.jobs.restored(slide.id, request)
+                known = (made or self._job(unit, slide, request, Urgency.ROUTINE, callback_url)).id
                 order.remember(unit, known)
+            trail.note(job=known)
             return unit.jobs.get(known)
 
     @staticmethod
@@ -171,21 +179,21 @@ class Submitter:
         if every >= self._rules.unfinished_jobs or own >= self._rules.unfinished_jobs_per_tenant:
             raise Unavailable("too many jobs are unfinished")
 
-    def cancel(self, job_id: str, tenant: str = DEFAULT_TENANT) -> JobRecord:
+    def cancel(self, job_id: str, tenant: str, trail: Trail) -> JobRecord:
         """Asks for the job's end. Raises `NotFound`, and `Conflict` when it has ended otherwise."""
-        with self._database.write() as unit:
+        with trail.change(self._database) as unit:
             unit.jobs.get(job_id, tenant)
             if unit.jobs.transition(job_id, JobState.CANCELLING):
                 unit.send(Message(Task.SETTLE, (job_id,)))
             job = unit.jobs.get(job_id)
-        if job.state in (JobState.CANCELLING, JobState.CANCELLED):
+            if job.state not in (JobState.CANCELLING, JobState.CANCELLED):
+                raise Conflict(f"the job has {job.state.value} already")
             return job
-        raise Conflict(f"the job has {job.state.value} already")
 
-    def replay(self, job_id: str, tenant: str = DEFAULT_TENANT) -> JobRecord:
+    def replay(self, job_id: str, tenant: str, trail: Trail) -> JobRecord:
         """Queues a failed job again, from its beginning. Raises `NotFound`, and `Conflict` unless it failed
         and nothing else does its work now."""
-        with self._database.write() as unit:
+        with trail.change(self._database) as unit:
             job = unit.jobs.get(job_id, tenant)
             if unit.jobs.active(job.slide_id, job.request) is not None:
                 raise Conflict("another job does this work already")

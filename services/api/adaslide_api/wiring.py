@@ -18,6 +18,7 @@ from adaslide_api.gate import Gate
 from adaslide_api.packages import OpenPackages, Tile
 from adaslide_api.policy import RestoredPolicy
 from adaslide_api.registration import Registrar
+from adaslide_api.resumable import ResumableUploads
 from adaslide_api.retention import Retention
 from adaslide_api.serving.net_queue import NetQueue
 from adaslide_api.serving.prefetch import Prefetcher
@@ -42,6 +43,7 @@ class Services:
     tile_tokens: TileTokens
     restored: RestoredPolicy
     registrar: Registrar
+    uploads: ResumableUploads
     submitter: Submitter
     retention: Retention
     callbacks: CallbackRules
@@ -72,7 +74,8 @@ def build_services(backend: Backend) -> Services:
     lookup = Gate(LOOKING_UP, WAITING_LOOKUPS, "adaslide-lookup")
     register = Gate(READING_SLIDES, WAITING_SLIDES, "adaslide-register")
     closing = ExitStack()
-    for part in (nets, shared, prefetcher, decode, sharing, lookup, register):
+    uploads = ResumableUploads(settings, database, workspace.uploads)
+    for part in (nets, shared, prefetcher, decode, sharing, lookup, register, uploads):
         if part is not None:
             closing.callback(part.close)
     closing.callback(threads.shutdown, wait=False, cancel_futures=True)
@@ -82,7 +85,8 @@ def build_services(backend: Backend) -> Services:
         auth=Authenticator(auth, database, tokens),
         tile_tokens=TileTokens(auth),
         restored=RestoredPolicy(settings.policy, database, decode),
-        registrar=Registrar(settings, database, workspace.slides, workspace.sources),
+        registrar=Registrar(settings, database, workspace),
+        uploads=uploads,
         retention=Retention(database),
         callbacks=AllowedHosts(settings.webhooks),
         submitter=Submitter(database, settings.compression),

@@ -9,12 +9,14 @@ from adaslide.adapters.data_folder import DataFolder
 from adaslide.adapters.db.migrate import check_current, upgrade
 from adaslide.adapters.db.session import SqlDatabase, create_engine
 from adaslide.adapters.objects.filesystem import FilesystemStore
-from adaslide.adapters.objects.observed import ObservedStore
+from adaslide.adapters.objects.observed import ObservedPartStore, ObservedStore
 from adaslide.adapters.objects.s3 import s3_store
 from adaslide.adapters.objects.s3_client import s3_client
 from adaslide.adapters.queue.celery_queue import CeleryQueue, create_celery
 from adaslide.adapters.slide_files.bucket import BucketSlideFiles
 from adaslide.adapters.slide_files.folder import FolderSlideFiles
+from adaslide.adapters.slide_files.growing import GrowingFiles
+from adaslide.adapters.slide_files.parts import PartedFiles
 from adaslide.adapters.slide_files.sources import SourceBuckets
 from adaslide.adapters.workspace import Workspace
 from adaslide.observability.metrics import Metrics
@@ -76,11 +78,12 @@ def build_backend(settings: Settings) -> Backend:
 def build_workspace(settings: Settings, folder: DataFolder, metrics: Metrics) -> Workspace:
     """Slides, packages and scratch, in the data folder or in the store that the settings name."""
     if settings.store.url is None:
-        return Workspace(ObservedStore(FilesystemStore(folder.root), metrics), FolderSlideFiles(folder.root))
-    store = ObservedStore(s3_store(settings.store), metrics)
+        observed = ObservedStore(FilesystemStore(folder.root), metrics)
+        return Workspace(observed, FolderSlideFiles(folder.root), GrowingFiles(folder.root))
+    store = ObservedPartStore(s3_store(settings.store), metrics)
     sources = SourceBuckets(s3_client(settings.store), settings.store.read_buckets)
     slides = BucketSlideFiles(store, folder.root, settings.store.cache_bytes, sources.get_file)
-    return Workspace(store, slides, sources)
+    return Workspace(store, slides, PartedFiles(store, folder.root), sources)
 
 
 @contextmanager

@@ -20,12 +20,9 @@ from adaslide.ports.queue import Task
 from adaslide.settings import Compression
 from adaslide_worker.keeper import Keeper
 from adaslide_worker.runner import JobRunner
+from adaslide_worker.watch import Interrupted, Watch
 
 BLOCK_BYTES = 8 << 20
-
-
-class Interrupted(Exception):
-    """The work is not ours any more, or is not to go on."""
 
 
 class ExportJobs:
@@ -54,17 +51,19 @@ class ExportJobs:
             unit.jobs.transition(job.id, JobState.RUNNING)
             package = unit.packages.get(job.restoration.package)
         started = time.monotonic()
-        goes_on = self._watch(job.id, keeper)
+        lease = f"export/{job.id}", token
+        watch = Watch(self._database, job.id, lease, keeper, self._runner.stopping, self._rules)
         try:
             with self._local(job.id, token) as path:
-                store = WatchedStore(self._workspace.package(package.location), goes_on)
-                facts = write_export(store, path, job.restoration)
-                size, digest = path.stat().st_size, _digest_of_file(path, goes_on)
+                store = WatchedStore(self._workspace.package(package.location), watch.goes_on)
+                facts = write_export(store, path, job.restoration, watch.progress)
+                size, digest = path.stat().st_size, _digest_of_file(path, watch.goes_on)
                 kept = self._workspace.export(job.id, token)
                 kept.put_file(EXPORT_KEY, path)
             with self._database.write() as unit:
+                unit.jobs.set_progress(job.id, watch.total, watch.total)
                 unit.jobs.transition(job.id, JobState.VERIFYING)
-            check_stored(kept, size, digest, goes_on)
+            check_stored(kept, size, digest, watch.goes_on)
         except Interrupted:
             return
         level = job.restoration.level
@@ -79,7 +78,7 @@ class ExportJobs:
         with self._database.write() as unit:
             unit.jobs.add_work(job.id, time.monotonic() - started, wiring.peak_rss_bytes())
             # In the same transaction: nobody else can have been given the lease before this one commits.
-            if not unit.work.beat(f"export/{job.id}", token, self._rules.lease_s):
+            if not unit.work.beat(*lease, self._rules.lease_s):
                 return
             if unit.jobs.transition(job.id, JobState.SUCCEEDED):
                 unit.jobs.set_result(job.id, result)
@@ -95,23 +94,6 @@ class ExportJobs:
             yield folder / EXPORT_KEY
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-
-    def _watch(self, job_id: str, keeper: Keeper) -> Callable[[], None]:
-        """What raises `Interrupted` once the job is not to go on; asks the database once in a while."""
-        looked = time.monotonic()
-
-        def goes_on() -> None:
-            nonlocal looked
-            if keeper.lost.is_set() or self._runner.stopping.is_set():
-                raise Interrupted
-            if time.monotonic() - looked < self._rules.beat_s:
-                return
-            looked = time.monotonic()
-            with self._database.read() as unit:
-                if unit.jobs.get(job_id).state is JobState.CANCELLING:
-                    raise Interrupted
-
-        return goes_on
 
 
 class WatchedStore:
@@ -136,10 +118,13 @@ class WatchedStore:
         return self._store.list(prefix)
 
 
-def write_export(package: ReadStore, out: Path, request: RestoreRequest) -> dict[str, Any]:
+def write_export(
+    package: ReadStore, out: Path, request: RestoreRequest, progress: Callable[[int, int], None]
+) -> dict[str, Any]:
     """The facts of the file ``out`` that ``request`` asks of ``package``; see `Exporter.export`."""
     exporter = wiring.exporter(PackageReader(package))
-    return exporter.export(out, downsample=1 << request.level, original=request.format == "original")
+    original = request.format == "original"
+    return exporter.export(out, downsample=1 << request.level, original=original, progress=progress)
 
 
 def _digest_of_file(path: Path, goes_on: Callable[[], None]) -> str:

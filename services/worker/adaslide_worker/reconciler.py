@@ -86,6 +86,8 @@ class Reconciler(Periodic):
         """Removes what ended jobs left, once no worker can be at it any more, and results too old."""
         with self._database.write() as unit:
             unit.jobs.expire_results(self._rules.result_s)
+            unit.uploads.expire()
+        self._sweep_uploads()
         with self._database.read() as unit:
             ended = [(job, unit.packages.kept(job)) for job in unit.jobs.unswept(self._rules.lease_s)]
         for job, keep in ended:
@@ -93,3 +95,13 @@ class Reconciler(Periodic):
                 self._workspace.sweep(job, keep)
                 with self._database.write() as unit:
                     unit.jobs.mark_swept(job.id)
+
+    def _sweep_uploads(self) -> None:
+        """Removes what uploads left that ended without becoming a slide."""
+        with self._database.read() as unit:
+            ended = unit.uploads.ended()
+        for upload in ended:
+            with suppress(AdaSlideError):
+                self._workspace.uploads.remove(upload)
+                with self._database.write() as unit:
+                    unit.uploads.forget(upload.id)

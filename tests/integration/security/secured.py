@@ -210,6 +210,7 @@ def calls(secured):
         "col": "0",
         "path:path": "zarr.json",
         "code": "not-found",
+        "upload_id": new_id(),
     }
     found = []
     for route in iter_route_contexts(secured.app.routes):

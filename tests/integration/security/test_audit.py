@@ -2,7 +2,9 @@
 
 import json
 import re
+from contextlib import suppress
 
+import httpx
 import pytest
 
 from adaslide.adapters.db.ids import new_id
@@ -40,6 +42,41 @@ def test_registering_compressing_and_cancelling_are_recorded(roots, sample_slide
         True
     }
     assert "Jane" not in str(records)
+
+
+def test_a_change_and_its_record_are_one_transaction(holding, monkeypatch):
+    """A process that dies after its commit has recorded what it did; what cannot be recorded is not done."""
+    headers = holding.bearer(Role.APPROVER)
+    url = f"/slides/{holding.slide}/hold"
+
+    async def die(*arguments):
+        raise RuntimeError("the process died before the answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(auditor.Auditor, "_record", die)
+        with httpx.Client(base_url=holding.client.base_url) as other, suppress(httpx.HTTPError):
+            other.put(url, json={"reason": "x"}, headers=headers)
+    assert actions(holding) == [("hold.set", Outcome.OK, {"slide": holding.slide})]
+
+    def fail(self, entry):
+        raise StoreUnavailable("the database does not answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SqlAudit, "append", fail)
+        assert holding.client.delete(url, headers=headers).status_code == 503
+    with holding.database.read() as unit:
+        assert unit.slides.get(holding.slide).hold is not None
+    assert holding.client.delete(url, headers=headers).status_code == 204
+    assert [action for action, _, _ in actions(holding)] == ["hold.set", "hold.lift"]
+
+
+def test_a_registration_on_the_way_has_a_record_of_its_own(roots, sample_slide):
+    body = {"source": {"uri": sample_slide.as_uri()}}
+    job = roots.client.post("/slides/one/compress", json=body, headers=roots.bearer(Role.INTEGRATOR)).json()
+    assert actions(roots) == [
+        ("slide.register", Outcome.OK, {"slide": job["slide"]}),
+        ("slide.compress", Outcome.OK, {"slide": job["slide"], "job": job["id"]}),
+    ]
 
 
 def test_a_package_read_object_by_object_is_one_record(holding, monkeypatch):

@@ -3,6 +3,7 @@
 import pytest
 
 from adaslide.adapters.db.ids import new_id
+from adaslide.adapters.workspace import Workspace
 from adaslide.domain.errors import InputError, NotFound
 from adaslide.settings import load_settings
 from adaslide_api.registration import Registrar, checked_alias
@@ -17,7 +18,8 @@ def registrar(tmp_path):
     (tmp_path / "secret").write_bytes(b"x")
     (root / "link").symlink_to(tmp_path / "secret")
     # Resolving looks at the disk alone: no database is asked.
-    return Registrar(load_settings(data_dir=tmp_path / "data", allowed_roots=(root,)), None, None, None)
+    workspace = Workspace(None, None, None)
+    return Registrar(load_settings(data_dir=tmp_path / "data", allowed_roots=(root,)), None, workspace)
 
 
 def test_a_slide_below_an_allowed_root(registrar, tmp_path):

@@ -15,8 +15,8 @@ from adaslide.domain import errors
 
 PUBLIC = ["Client", "Job", "Package", "Result", "Slide"]
 METHODS = [
-    "cancel", "close", "compress", "download", "job", "jobs", "package", "region", "register", "replay",
-    "restore", "slide", "slides", "tile", "wait",
+    "begin_upload", "cancel", "close", "compress", "download", "job", "jobs", "package", "region", "register",
+    "replay", "restore", "slide", "slides", "tile", "upload", "wait",
 ]  # fmt: skip
 
 

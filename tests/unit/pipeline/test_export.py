@@ -138,3 +138,21 @@ def test_a_damaged_package_leaves_nothing_and_says_why(tmp_path, monkeypatch):
     with pytest.raises(ChecksumMismatch):
         broken.export(tmp_path / "a.tif")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("name", "options"), [("exact", {}), ("rungs", {}), ("rungs", {"downsample": 2})])
+def test_progress_is_told_to_its_end(tmp_path, name, options):
+    told = []
+    source = exporter(name)
+    source.export(tmp_path / "a.tif", progress=lambda done, total: told.append((done, total)), **options)
+    total = len(source.reader.grid)
+    assert {of for _, of in told} == {total}
+    assert told[-1] == (total, total)
+    assert (0, total) in told
+
+
+def test_progress_of_a_region_counts_the_patches_under_it(tmp_path):
+    told = []
+    region = Region(10, 5, 150, 140)
+    exporter("rungs").export(tmp_path / "a.tif", region=region, progress=lambda *so_far: told.append(so_far))
+    assert told[-1][0] == told[-1][1]

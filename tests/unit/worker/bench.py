@@ -10,6 +10,7 @@ from adaslide.adapters.db.migrate import upgrade
 from adaslide.adapters.db.session import SqlDatabase, create_engine
 from adaslide.adapters.objects.filesystem import FilesystemStore
 from adaslide.adapters.slide_files.folder import FolderSlideFiles
+from adaslide.adapters.slide_files.growing import GrowingFiles
 from adaslide.adapters.workspace import Workspace
 from adaslide.domain.geometry import Size
 from adaslide.domain.job import JobState
@@ -80,7 +81,7 @@ class Bench:
         self.root = root
         self.compute = ScriptedCompute()
         (root / "uploads").mkdir(exist_ok=True)
-        self.workspace = Workspace(FilesystemStore(root), FolderSlideFiles(root))
+        self.workspace = Workspace(FilesystemStore(root), FolderSlideFiles(root), GrowingFiles(root))
         engine = create_engine(f"sqlite:///{root / 'state.sqlite'}")
         upgrade(engine)
         self.database = SqlDatabase(engine, self)

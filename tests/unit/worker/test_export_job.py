@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from adaslide.adapters.db.ids import new_id
+from adaslide.adapters.db.jobs import SqlJobs
 from adaslide.adapters.objects.filesystem import FilesystemStore
 from adaslide.adapters.workspace import EXPORT_KEY
 from adaslide.domain.errors import ChecksumMismatch, StoreUnavailable
@@ -65,6 +66,49 @@ def test_the_file_is_kept_under_its_token(exporting):
     assert exporting.workspace.export(job.id, 1).size(EXPORT_KEY) == job.result["bytes"]
     assert list((exporting.root / "exporting").iterdir()) == []
     assert [k for k in exporting.kinds() if k == "state"] == ["state"] * 4
+
+
+def progress_events(bench):
+    with bench.database.read() as unit:
+        return [event.data for event in unit.jobs.events(bench.id) if event.kind == "progress"]
+
+
+def test_progress_is_noted_while_it_runs(exporting):
+    seen = []
+
+    def look(key):
+        with exporting.database.read() as unit:
+            job = unit.jobs.get(exporting.id)
+        seen.append((job.state, job.done, job.total))
+
+    before_reads(exporting, look)
+    job = exporting.run()
+    assert (job.state, job.done, job.total) == (JobState.SUCCEEDED, 35, 35)
+    done = [done for state, done, total in seen if total]
+    assert done == sorted(done)
+    assert len(set(done)) > 3
+    assert {state for state, _, _ in seen} == {JobState.RUNNING}
+    assert [event["done"] for event in progress_events(exporting)] == [0, 35]
+
+
+def test_progress_costs_few_transactions(exporting, monkeypatch):
+    """However often a package is read: one a beat."""
+    exporting.exports._rules = Compression(beat_s=3600)
+    written = []
+    monkeypatch.setattr(SqlJobs, "set_progress", lambda *arguments: written.append(arguments[2:]))
+    assert exporting.run().state is JobState.SUCCEEDED
+    assert written == [(35, 35)]
+
+
+def test_a_lost_lease_notes_nothing(exporting):
+    def steal(key):
+        with exporting.database.write() as unit:
+            unit.work.release(f"export/{exporting.id}", 1)
+            unit.work.claim(f"export/{exporting.id}", "another", 3600)
+
+    before_reads(exporting, steal)
+    exporting.step()
+    assert (exporting.job.state, exporting.job.done) == (JobState.RUNNING, 0)
 
 
 class Wrapped:

@@ -22,8 +22,7 @@ def hold_slide(
     key: str, body: HoldBody, parts: ServicesDep, principal: PrincipalDep, request: Request
 ) -> SlideOut:
     """Forbids the removal of the slide and of everything made of it."""
-    slide = parts.retention.hold_slide(key, principal, body.reason)
-    trail_of(request).note(slide=slide.id)
+    slide = parts.retention.hold_slide(key, principal, body.reason, trail_of(request))
     with parts.backend.database.read() as unit:
         return SlideOut.of(slide, unit.packages.of_slide(slide.id))
 
@@ -31,7 +30,7 @@ def hold_slide(
 @router.delete(SLIDE, dependencies=[LIFT], status_code=204)
 def lift_slide(key: str, parts: ServicesDep, principal: PrincipalDep, request: Request) -> None:
     """Lifts the slide's hold; without one nothing happens."""
-    trail_of(request).note(slide=parts.retention.hold_slide(key, principal, None).id)
+    parts.retention.hold_slide(key, principal, None, trail_of(request))
 
 
 @router.put(f"{PACKAGE}/hold", dependencies=[SET])
@@ -44,9 +43,8 @@ def hold_package(
     request: Request,
 ) -> PackageOut:
     """Forbids the package's removal."""
-    package = parts.retention.hold_package(key, package_id, principal, body.reason)
-    trail_of(request).note(slide=package.slide_id)
-    return PackageOut.of(package)
+    trail = trail_of(request)
+    return PackageOut.of(parts.retention.hold_package(key, package_id, principal, body.reason, trail))
 
 
 @router.delete(f"{PACKAGE}/hold", dependencies=[LIFT], status_code=204)
@@ -54,8 +52,7 @@ def lift_package(
     key: str, package_id: str, parts: ServicesDep, principal: PrincipalDep, request: Request
 ) -> None:
     """Lifts the package's hold; one on its slide stays."""
-    package = parts.retention.hold_package(key, package_id, principal, None)
-    trail_of(request).note(slide=package.slide_id)
+    parts.retention.hold_package(key, package_id, principal, None, trail_of(request))
 
 
 @router.delete(
@@ -66,4 +63,4 @@ def lift_package(
 )
 def remove(key: str, package_id: str, parts: ServicesDep, principal: PrincipalDep, request: Request) -> None:
     """Removes the package. Pixels that another slide of the same bytes shares stay for that slide."""
-    trail_of(request).note(slide=parts.retention.remove_package(key, package_id, principal))
+    parts.retention.remove_package(key, package_id, principal, trail_of(request))

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 from anyio import sleep, to_thread
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
@@ -19,6 +19,7 @@ from adaslide_api.access import PrincipalDep, require
 from adaslide_api.deps import Id, ServicesDep
 from adaslide_api.problems import problems
 from adaslide_api.schemas import JobOut, JobPage
+from adaslide_api.trail import trail_of
 from adaslide_api.wiring import Services
 
 router = APIRouter(tags=["jobs"])
@@ -72,9 +73,9 @@ def job(job_id: str, parts: ServicesDep, principal: PrincipalDep) -> JobOut:
     responses=problems(409),
     dependencies=[require(Role.INTEGRATOR, action="job.cancel")],
 )
-def cancel(job_id: str, parts: ServicesDep, principal: PrincipalDep) -> Response:
+def cancel(job_id: str, parts: ServicesDep, principal: PrincipalDep, request: Request) -> Response:
     """Asks for the job's end; what it has written so far is removed."""
-    job = parts.submitter.cancel(job_id, principal.tenant)
+    job = parts.submitter.cancel(job_id, principal.tenant, trail_of(request))
     with parts.backend.database.read() as unit:
         return JSONResponse(_out(unit, job).model_dump(mode="json"), 202)
 
@@ -86,9 +87,9 @@ def cancel(job_id: str, parts: ServicesDep, principal: PrincipalDep) -> Response
     responses=problems(409),
     dependencies=[require(Role.OPERATOR, action="job.replay")],
 )
-def replay(job_id: str, parts: ServicesDep, principal: PrincipalDep) -> Response:
+def replay(job_id: str, parts: ServicesDep, principal: PrincipalDep, request: Request) -> Response:
     """Queues a failed job again, from its beginning."""
-    job = parts.submitter.replay(job_id, principal.tenant)
+    job = parts.submitter.replay(job_id, principal.tenant, trail_of(request))
     with parts.backend.database.read() as unit:
         return JSONResponse(_out(unit, job).model_dump(mode="json"), 202)
 

@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 from adaslide.adapters.workspace import EXPORT_KEY
 from adaslide.domain.access import Role
 from adaslide.domain.errors import InputError, NotFound
+from adaslide.domain.job import JobState
 from adaslide.ports.jobs import JobRecord, PackageRecord, RestoreRequest, SlideRecord
 from adaslide_api.access import PrincipalDep, require
 from adaslide_api.deps import PackageDep, ServicesDep
@@ -16,7 +17,7 @@ from adaslide_api.policy import USE_HEADER, AskedDep
 from adaslide_api.problems import problems
 from adaslide_api.schemas import JobOut, RestoreBody
 from adaslide_api.stored import object_response, object_responses
-from adaslide_api.trail import trail_of
+from adaslide_api.trail import Trail, trail_of
 from adaslide_api.wiring import Services
 
 router = APIRouter(tags=["restoration"])
@@ -30,7 +31,7 @@ READ = require(Role.VIEWER, Role.INTEGRATOR, action="result.read", once=True)
     dependencies=[require(Role.VIEWER, Role.INTEGRATOR, action="slide.restore")],
     status_code=202,
     response_model=JobOut,
-    responses=problems(409),
+    responses={200: {"model": JobOut, "description": "The file exists already"}, **problems(409)},
 )
 async def restore(
     package: PackageDep,
@@ -41,7 +42,7 @@ async def restore(
     idempotency_key: Annotated[str | None, Header(max_length=255)] = None,
 ) -> Response:
     """Makes a job that writes the package out as one TIFF pyramid. The same request again finds the same
-    job while it is unfinished."""
+    job, as long as its file is kept."""
     body = body or RestoreBody()
     if body.callback_url is not None:
         parts.callbacks.checked(body.callback_url)
@@ -51,19 +52,26 @@ async def restore(
     await parts.restored.check_file(package.record, body.level, asked)
     wanted = RestoreRequest(package.record.id, body.format, body.level)
     slide, job = await to_thread.run_sync(
-        _submit, parts, package.record, wanted, idempotency_key, body.callback_url
+        _submit, parts, package.record, wanted, idempotency_key, body.callback_url, trail_of(request)
     )
-    trail_of(request).note(job=job.id)
-    headers = {"Location": f"/jobs/{job.id}", "Retry-After": str(JOB_RETRY_AFTER_S)}
-    return JSONResponse(JobOut.of(job, slide).model_dump(mode="json"), 202, headers)
+    headers = {"Location": f"/jobs/{job.id}"}
+    if not job.state.terminal:
+        headers["Retry-After"] = str(JOB_RETRY_AFTER_S)
+    status = 200 if job.state is JobState.SUCCEEDED else 202
+    return JSONResponse(JobOut.of(job, slide).model_dump(mode="json"), status, headers)
 
 
 def _submit(
-    parts: Services, package: PackageRecord, wanted: RestoreRequest, key: str | None, callback_url: str | None
+    parts: Services,
+    package: PackageRecord,
+    wanted: RestoreRequest,
+    key: str | None,
+    callback_url: str | None,
+    trail: Trail,
 ) -> tuple[SlideRecord, JobRecord]:
     with parts.backend.database.read() as unit:
         slide = unit.slides.get(package.slide_id)
-    return slide, parts.submitter.restore(slide, wanted, key, callback_url)
+    return slide, parts.submitter.restore(slide, wanted, key, callback_url, trail)
 
 
 @router.head("/jobs/{job_id}/result", dependencies=[READ], response_class=Response, include_in_schema=False)

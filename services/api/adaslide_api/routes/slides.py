@@ -15,14 +15,15 @@ from adaslide_api.deps import Id, ServicesDep
 from adaslide_api.problems import problems
 from adaslide_api.registration import LONGEST_ALIAS, checked_alias
 from adaslide_api.schemas import CompressBody, JobOut, PackageOut, SlideOut, SlidePage, SourceBody
-from adaslide_api.trail import trail_of
+from adaslide_api.trail import Trail, trail_of
 from adaslide_api.upload import receive_upload
 from adaslide_api.wiring import Services
 
 router = APIRouter(tags=["slides"])
 
 JOB_RETRY_AFTER_S = 2
-REGISTER = require(Role.INTEGRATOR, action="slide.register")
+REGISTERS = "slide.register"
+REGISTER = require(Role.INTEGRATOR, action=REGISTERS)
 LOOK = require(Role.VIEWER, Role.INTEGRATOR)
 UNREADABLE = problems(404, 409, 413, 415, 422)
 _BODIES: dict[str, Any] = {
@@ -52,7 +53,8 @@ async def _register(
         source = SourceBody.model_validate_json(await request.body())
     except ValidationError:
         raise InputError('the body is an upload with a "file", or JSON like {"uri": "file:///..."}') from None
-    return await parts.register.run(parts.registrar.register_uri, source.uri, alias, tenant)
+    trail = trail_of(request)
+    return await parts.register.run(parts.registrar.register_uri, source.uri, alias, tenant, trail)
 
 
 async def _receive(
@@ -61,7 +63,8 @@ async def _receive(
     slide_id, folder = parts.registrar.new_folder()
     try:
         name = await receive_upload(request, folder)
-        return await parts.register.run(parts.registrar.register_upload, slide_id, name, alias, tenant)
+        trail = trail_of(request)
+        return await parts.register.run(parts.registrar.register_upload, slide_id, name, alias, tenant, trail)
     except BaseException:
         parts.registrar.discard(slide_id)
         raise
@@ -145,12 +148,12 @@ async def compress(
     body = body or CompressBody()
     if body.callback_url is not None:
         parts.callbacks.checked(body.callback_url)
-    slide = await parts.register.run(_slide_to_compress, parts, principal.tenant, key, body.source)
+    trail = trail_of(request)
+    slide = await parts.register.run(_slide_to_compress, parts, principal.tenant, key, body.source, trail)
     urgency = Urgency[body.urgency.upper()]
     outcome = await parts.register.run(
-        parts.submitter.submit, slide, body.request(), idempotency_key, urgency, body.callback_url
+        parts.submitter.submit, slide, body.request(), idempotency_key, urgency, body.callback_url, trail
     )
-    trail_of(request).note(slide=slide.id, job=getattr(outcome, "job_id", outcome.id))
     if isinstance(outcome, PackageRecord):
         package = PackageOut.of(outcome)
         return JSONResponse(package.model_dump(mode="json"), 200, {"Location": f"/slides/{slide.id}"})
@@ -158,11 +161,14 @@ async def compress(
     return JSONResponse(JobOut.of(outcome, slide).model_dump(mode="json"), 202, headers)
 
 
-def _slide_to_compress(parts: Services, tenant: str, key: str, source: SourceBody | None) -> SlideRecord:
+def _slide_to_compress(
+    parts: Services, tenant: str, key: str, source: SourceBody | None, trail: Trail
+) -> SlideRecord:
     try:
         with parts.backend.database.read() as unit:
             return unit.slides.find(key, tenant)
     except NotFound:
         if source is None:
             raise
-    return parts.registrar.register_uri(source.uri, checked_alias(key), tenant)[0]
+    registration = trail.within(REGISTERS)
+    return parts.registrar.register_uri(source.uri, checked_alias(key), tenant, registration)[0]

@@ -3,6 +3,7 @@
 ::
 
     slides/{slide id}/source.EXT                    what was uploaded, never changed
+    uploads/{slide id}/{end}                        of an upload under way, in a bucket: bytes short of a part
     packages/{package id}-{token}.zarr/             one package; callers see the one that its row names
     scratch/{job id}/plan.json                      of an unfinished job
     scratch/{job id}/{row}_{col}-{token}/           a shard and its sidecar, as one lease's holder left them
@@ -17,18 +18,26 @@ from adaslide.domain.geometry import ShardIndex
 from adaslide.ports.jobs import JobRecord
 from adaslide.ports.objects import FileStore, ObjectStore
 from adaslide.ports.slide_files import SlideFiles, SourceFiles
+from adaslide.ports.uploads import UploadFiles
 
 PLAN_KEY = "plan.json"
 EXPORT_KEY = "slide.tif"
 
 
 class Workspace:
-    """A store with the layout above; ``slides`` are the files behind registered slides, ``sources`` those
-    that can be registered by an ``s3://`` URI, if any can."""
+    """A store with the layout above; ``slides`` are the files behind registered slides, ``uploads`` those
+    that may become such, ``sources`` those that can be registered by an ``s3://`` URI, if any can."""
 
-    def __init__(self, store: FileStore, slides: SlideFiles, sources: SourceFiles | None = None) -> None:
+    def __init__(
+        self,
+        store: FileStore,
+        slides: SlideFiles,
+        uploads: UploadFiles,
+        sources: SourceFiles | None = None,
+    ) -> None:
         self.store = store
         self.slides = slides
+        self.uploads = uploads
         self.sources = sources
 
     @staticmethod

@@ -13,12 +13,13 @@ from uuid import uuid4
 import httpx
 import numpy as np
 
+from adaslide.client import upload
 from adaslide.client.follow import Progress, follow
 from adaslide.client.problems import error_of
 from adaslide.client.records import Job, Package, Slide
 from adaslide.client.transport import Transport
 from adaslide.domain.access import Use
-from adaslide.domain.errors import ChecksumMismatch, NotFound
+from adaslide.domain.errors import ChecksumMismatch, InputError, NotFound
 from adaslide.domain.job import JobState, Urgency
 from adaslide.domain.pixels import Pixels
 
@@ -68,18 +69,46 @@ class Client:
     # Slides
 
     def register(self, source: str | Path, alias: str | None = None) -> Slide:
-        """The slide at ``source``: a path is uploaded; a URI (``file://``, ``s3://``) is read in place by the
-        service. With an ``alias`` the same slide twice is one slide."""
-        method, path = ("POST", "/slides") if alias is None else ("PUT", f"/slides/{_part(alias)}")
-        if isinstance(source, str) and "://" in source:
-            answer = self._transport.send(method, path, again=alias is not None, json={"uri": source})
-        else:
-            file = Path(source)
-            with file.open("rb") as opened:
-                # Only the suffix: a name may name a patient. Never sent twice: the file is read by then.
-                upload = {"file": (f"slide{file.suffix}", opened)}
-                answer = Transport(self._transport.http, 1).send(method, path, files=upload)
+        """The slide at ``source``: a path is uploaded (`upload`); a URI (``file://``, ``s3://``) is read in
+        place by the service. With an ``alias`` the same slide twice is one slide."""
+        if not (isinstance(source, str) and "://" in source):
+            return self.upload(Path(source), alias)
+        method, path = _registering(alias)
+        answer = self._transport.send(method, path, again=alias is not None, json={"uri": source})
         return Slide.of(answer.json())
+
+    def begin_upload(self, path: Path) -> str:
+        """The id of a new upload for the file at ``path``: note it, so that `upload` can go on with it after
+        a restart. It expires a day after its last bytes, unless the service says otherwise."""
+        return upload.begin(self._transport, path)
+
+    def upload(
+        self,
+        path: Path,
+        alias: str | None = None,
+        *,
+        resume: str | None = None,
+        on_progress: Progress | None = None,
+    ) -> Slide:
+        """The slide at ``path``, sent over connections that may break; ``resume`` goes on with the upload of
+        that id (`begin_upload`). ``on_progress`` is told (bytes kept, bytes in all) at each beginning.
+
+        Raises `Unavailable` when it does not get on, `NotFound` for an upload that has expired, and
+        `ChecksumMismatch` when other bytes arrived.
+        """
+        upload_id = resume or self.begin_upload(path)
+        upload.send(self._transport, upload_id, path, on_progress)
+        method, where = _registering(alias)
+        try:
+            answer = self._transport.send(method, where, json={"uri": f"upload:{upload_id}"})
+        except InputError:
+            upload.end(self._transport, upload_id)
+            raise
+        slide = Slide.of(answer.json())
+        with path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != slide.sha256:
+                raise ChecksumMismatch("the file that was sent is not the one that arrived")
+        return slide
 
     def slide(self, slide: str) -> Slide:
         """One slide."""
@@ -238,6 +267,11 @@ class Client:
             before = page["next"]
             if before is None:
                 return
+
+
+def _registering(alias: str | None) -> tuple[str, str]:
+    """Method and path that register a slide."""
+    return ("POST", "/slides") if alias is None else ("PUT", f"/slides/{_part(alias)}")
 
 
 def _part(name: str) -> str:

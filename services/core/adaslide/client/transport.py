@@ -21,7 +21,7 @@ class Transport:
         self, http: httpx.Client, attempts: int, sleep: Callable[[float], None] = time.sleep
     ) -> None:
         self.http = http
-        self._attempts = attempts
+        self.attempts = attempts
         self._sleep = sleep
 
     def send(self, method: str, path: str, *, again: bool = True, **options: Any) -> httpx.Response:
@@ -40,14 +40,14 @@ class Transport:
         self, method: str, path: str, *, again: bool = True, **options: Any
     ) -> Iterator[httpx.Response]:
         """The same, its body still to be read."""
-        for left in reversed(range(self._attempts)):
-            attempt = self._attempts - 1 - left
+        for left in reversed(range(self.attempts)):
+            attempt = self.attempts - 1 - left
             try:
                 response = self.http.send(self.http.build_request(method, path, **options), stream=True)
             except httpx.HTTPError as error:
                 if not left or not again:
                     raise Unavailable("the service does not answer") from error
-                self._sleep(self._backoff(attempt))
+                self.pause(attempt)
                 continue
             try:
                 if response.status_code == 503 and left:
@@ -62,6 +62,10 @@ class Transport:
             finally:
                 response.close()
             return
+
+    def pause(self, attempt: int) -> None:
+        """Waits before what failed is tried again, longer each time; ``attempt`` counts from 0."""
+        self._sleep(self._backoff(attempt))
 
     @staticmethod
     def _backoff(attempt: int) -> float:

@@ -9,6 +9,8 @@
     │   ├── MissingMpp             micrometres per pixel unknown and not supplied
     │   ├── SlideTooLarge          over the limits that keep a service alive
     │   ├── RegionOutOfRange       a region, level or tile outside the slide
+    │   ├── MediaTypeUnsupported   a body of a kind that is not read there
+    │   ├── ProtocolUnsupported    a version of a protocol that is not spoken
     │   └── ProfileInvalid         no such profile, or settings it does not allow
     ├── Unauthenticated            who asks is not known
     ├── Denied                     whoever asks may not
@@ -74,6 +76,14 @@ class SlideTooLarge(InputError):
 
 class RegionOutOfRange(InputError):
     code = "region-out-of-range"
+
+
+class MediaTypeUnsupported(InputError):
+    code = "unsupported-media-type"
+
+
+class ProtocolUnsupported(InputError):
+    code = "unsupported-protocol"
 
 
 class ProfileInvalid(InputError):

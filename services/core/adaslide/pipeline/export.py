@@ -1,7 +1,7 @@
 """A package out as a file that other programs read: TIFF pyramid, PNG, NumPy, or the source's own tiles."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,7 @@ REDUCED_STEP = 4
 REDUCED_UNTIL = 512
 """Reduced levels beside the source's own tiles: x4, x16, ... until both sides are at most this."""
 MEASURED_PATCHES = 64
+Progress = Callable[[int, int], None]
 _TIFF_TILE_MULTIPLE = 16
 """Sides of TIFF tiles are multiples of 16 (TIFF 6.0, section 15)."""
 
@@ -45,12 +46,19 @@ class Exporter:
     pyramids: PyramidWriter
 
     def export(
-        self, out: Path, *, region: Region | None = None, downsample: int = 1, original: bool = False
+        self,
+        out: Path,
+        *,
+        region: Region | None = None,
+        downsample: int = 1,
+        original: bool = False,
+        progress: Progress | None = None,
     ) -> dict[str, Any]:
         """Writes ``out`` whole or not at all; its suffix names the format (.tif .tiff .png .npy).
 
         ``region`` is in pixels of the slide shrunk by ``downsample``; None is all of it. ``original``
-        gives the source's own tiles back, byte for byte, as level 0 of a TIFF.
+        gives the source's own tiles back, byte for byte, as level 0 of a TIFF. ``progress`` is told
+        (patches done, patches in all) of a TIFF's level 0, where the work is.
 
         Returns ``format``, ``bytes``, ``width``, ``height``, ``passed_through_tiles`` and ``reencoded``:
         None where level 0 holds the source's tiles or a lossless format, else what the JPEG of the
@@ -70,10 +78,10 @@ class Exporter:
         # Before any file exists: a region that cannot be read leaves nothing behind.
         pixels = None if suffix in TIFF_SUFFIXES else self.restoration.read(shown, downsample).pixels
         part = out.with_name(f".{uuid4().hex}{suffix}")
-        passed, reencoded = 0, None
+        passed, reencoded, count = 0, None, _Count(progress)
         try:
             if pixels is None:
-                passed, reencoded = self._tiff(part, shown, downsample, original=original, whole=whole)
+                passed, reencoded = self._tiff(part, shown, downsample, count, original=original, whole=whole)
             elif suffix == ".png":
                 self._png(part, pixels, downsample)
             else:
@@ -100,21 +108,23 @@ class Exporter:
         Image.fromarray(pixels).save(out, "PNG", icc_profile=info.icc, dpi=(dots_per_inch, dots_per_inch))
 
     def _tiff(
-        self, out: Path, shown: Region, downsample: int, *, original: bool, whole: bool
+        self, out: Path, shown: Region, downsample: int, count: "_Count", *, original: bool, whole: bool
     ) -> tuple[int, dict[str, Any] | None]:
         info = self.reader.info
         facts = PyramidFacts(shown.size, info.mpp * downsample, info.icc)
-        layout = self._source_layout(required=original) if whole else None
+        layout = self._source_layout(count, required=original) if whole else None
         if layout is not None:
             return self.pyramids.write_source_tiles(out, facts, layout, self._reduced()), None
-        self.pyramids.write_pixels(out, facts, self._bands(shown, downsample))
+        self.pyramids.write_pixels(out, facts, self._bands(shown, downsample, count))
         return 0, self._measured(out, shown, downsample)
 
-    def _bands(self, shown: Region, downsample: int) -> Iterator[Pixels]:
+    def _bands(self, shown: Region, downsample: int, count: "_Count") -> Iterator[Pixels]:
         """``shown`` from top to bottom, in bands of whole rows of patches where they are not too large."""
         patch = max(1, self.reader.info.patch // downsample) if downsample < 16 else self.reader.info.patch
         columns = max(1, BAND_PIXELS // (patch * patch)) * patch
         top = shown.y
+        rows = (shown.bottom - 1) // patch - top // patch + 1
+        count.begin(rows * -(-shown.width // patch))
         while top < shown.bottom:
             bottom = min(shown.bottom, (top // patch + 1) * patch)
             band = np.empty((bottom - top, shown.width, 3), np.uint8)
@@ -122,6 +132,7 @@ class Exporter:
                 right = min(shown.right, left + columns)
                 part = self.restoration.read(Region(left, top, right - left, bottom - top), downsample)
                 band[:, left - shown.x : right - shown.x] = part.pixels
+                count.add(-(-(right - left) // patch))
             yield band
             top = bottom
 
@@ -160,7 +171,7 @@ class Exporter:
             "n": len(values),
         }
 
-    def _source_layout(self, *, required: bool) -> SourceLayout | None:
+    def _source_layout(self, count: "_Count", *, required: bool) -> SourceLayout | None:
         """Level 0 in the source's tiles; without all of them None, or `Conflict` where it is ``required``."""
         decision = self.reader.maps.decision
         exact = decision["rung"] == Rung.EXACT
@@ -180,17 +191,19 @@ class Exporter:
                 raise Conflict("the source's tiles are not such as a TIFF can hold")
             return None
         return SourceLayout(
-            params.tile, first.rgb, first.tables, lambda: self._source_tiles(params.tile, first)
+            params.tile, first.rgb, first.tables, lambda: self._source_tiles(params.tile, first, count)
         )
 
-    def _source_tiles(self, tile: int, first: EncodedTile) -> Iterator[EncodedTile | None]:
+    def _source_tiles(self, tile: int, first: EncodedTile, count: "_Count") -> Iterator[EncodedTile | None]:
         """Every source tile of level 0, row by row; a row of patches is held at once."""
         grid = self.reader.grid
         side = grid.patch // tile
         rows, cols = -(-grid.size.height // tile), -(-grid.size.width // tile)
+        count.begin(len(grid))
         for patch_row in range(grid.rows):
             indices = [PatchIndex(patch_row, col) for col in range(grid.cols)]
             patches = [self._tiles_of(payload, side) for payload in self.reader.payloads(indices)]
+            count.add(len(indices))
             for row in range(min(side, rows - patch_row * side)):
                 line = [found for patch in patches for found in patch[row]][:cols]
                 for found in line:
@@ -205,6 +218,24 @@ class Exporter:
         if len(tiles) != side or any(len(line) != side for line in tiles):
             raise PackageError("a patch does not hold the tiles that its map states")
         return tiles
+
+
+class _Count:
+    """How many patches were written, for whoever wants to know."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self.done = self.total = 0
+
+    def begin(self, total: int) -> None:
+        """From the first patch on, also once more."""
+        self.done, self.total = 0, total
+        self.add(0)
+
+    def add(self, patches: int) -> None:
+        self.done += patches
+        if self._progress is not None:
+            self._progress(self.done, self.total)
 
 
 def _psnr(error: npt.NDArray[np.int16]) -> float:

@@ -10,6 +10,7 @@ from adaslide.domain.job import JobKind, JobState, Urgency
 from adaslide.domain.profile import Profile, profile_named
 from adaslide.ports.queue import Message
 from adaslide.ports.security import ApiKeyRepository, AuditRepository
+from adaslide.ports.uploads import UploadRepository
 from adaslide.ports.work import WorkRepository
 
 
@@ -238,6 +239,14 @@ class JobRepository(Protocol):
         """Counts a pick-up of the job itself, not of a shard; returns how many there have been."""
         ...
 
+    def set_progress(self, job_id: str, done: int, total: int) -> None:
+        """Of a running job without shards; with an event at its first and last patch."""
+        ...
+
+    def restored(self, slide_id: str, request: RestoreRequest) -> JobRecord | None:
+        """The newest job that made this very file, if the file is still kept."""
+        ...
+
     def add_work(self, job_id: str, seconds: float, peak_rss_bytes: int) -> None:
         """Adds the time worked, raises the peak."""
         ...
@@ -289,6 +298,9 @@ class UnitOfWork(Protocol):
 
     @property
     def slides(self) -> SlideRepository: ...
+
+    @property
+    def uploads(self) -> UploadRepository: ...
 
     @property
     def packages(self) -> PackageRepository: ...

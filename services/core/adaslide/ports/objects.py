@@ -47,6 +47,32 @@ class PutFile(Protocol):
         ...
 
 
+class PutParts(Protocol):
+    """An object that comes in parts, over many calls and processes. It appears once it is completed.
+
+    Parts are numbered from 1. All but the last have at least 5 MiB; S3 takes no smaller ones.
+    """
+
+    def begin_parts(self, key: str) -> str:
+        """An id for the parts to come."""
+        ...
+
+    def put_part(self, key: str, parts_id: str, number: int, data: bytes) -> None:
+        """Replaces the part if it is there. Raises `NotFound` when the parts were completed or given up."""
+        ...
+
+    def complete_parts(self, key: str, parts_id: str, size: int) -> None:
+        """The object is the parts by their numbers; completing it again does nothing.
+
+        Raises `ChecksumMismatch` unless they have ``size`` bytes in all, `NotFound` when they were given up.
+        """
+        ...
+
+    def abort_parts(self, key: str, parts_id: str) -> None:
+        """Frees the parts; none is no error."""
+        ...
+
+
 class GetFile(Protocol):
     def get_file(self, key: str, path: Path) -> None:
         """The whole object as the local file ``path``, which appears whole or not at all, replacing what was
@@ -76,3 +102,7 @@ class ObjectStore(ReadStore, PutObject, DeleteObject, Protocol):
 
 class FileStore(ObjectStore, CreateObject, PutFile, GetFile, Protocol):
     """Everything a backend offers. `tests/contract` holds each backend to it."""
+
+
+class PartStore(FileStore, PutParts, Protocol):
+    """What uploads in parts take."""

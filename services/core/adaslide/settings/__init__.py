@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from adaslide.domain.access import TENANT_PATTERN
 from adaslide.domain.errors import InputError
 from adaslide.settings.group import Group, is_loopback
+from adaslide.settings.uploads import UploadSettings
 from adaslide.settings.webhooks import Webhooks
 
 PREFIX = "ADASLIDE_"
@@ -314,6 +315,7 @@ class Settings(BaseSettings):
     auth: Auth = Auth()
     policy: Policy = Policy()
     limits: Limits = Limits()
+    uploads: UploadSettings = UploadSettings()
     restoring: Restoring = Restoring()
     cache: CacheSettings = CacheSettings()
     compression: Compression = Compression()

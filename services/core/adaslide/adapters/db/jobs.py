@@ -14,7 +14,7 @@ from adaslide.adapters.db.tables import JobEventRow, JobRow, ShardRow, utc_now
 from adaslide.domain.access import DEFAULT_TENANT
 from adaslide.domain.errors import NotFound
 from adaslide.domain.job import TRANSITIONS, JobKind, JobState
-from adaslide.ports.jobs import JobEvent, JobRecord, JobRequest
+from adaslide.ports.jobs import JobEvent, JobRecord, JobRequest, RestoreRequest
 from adaslide.ports.queue import Message, Task
 
 _TERMINAL = [state.value for state in JobState if state.terminal]
@@ -133,6 +133,25 @@ class SqlJobs:
     def begin_attempt(self, job_id: str) -> int:
         update = sa.update(JobRow).where(JobRow.id == job_id).values(attempts=JobRow.attempts + 1)
         return self._session.execute(update.returning(JobRow.attempts)).scalar_one()
+
+    def set_progress(self, job_id: str, done: int, total: int) -> None:
+        running = JobRow.id == job_id, JobRow.state == JobState.RUNNING.value
+        before = self._session.execute(sa.select(JobRow.done, JobRow.total).where(*running)).one_or_none()
+        if before is None or before == (done, total):
+            return
+        self._session.execute(sa.update(JobRow).where(*running).values(done=done, total=total))
+        if before.total != total or done == total:
+            self.log(job_id, "progress", {"done": done, "total": total})
+
+    def restored(self, slide_id: str, request: RestoreRequest) -> JobRecord | None:
+        query = _WHOLE.where(
+            JobRow.slide_id == slide_id,
+            JobRow.request_digest == request_digest(request),
+            JobRow.state == JobState.SUCCEEDED.value,
+            JobRow.result.is_not(None),
+        )
+        found = self._select(query.order_by(JobRow.id.desc()).limit(1))
+        return found[0] if found else None
 
     def add_work(self, job_id: str, seconds: float, peak_rss_bytes: int) -> None:
         higher = sa.case(

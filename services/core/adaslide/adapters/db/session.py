@@ -16,11 +16,13 @@ from adaslide.adapters.db.jobs import SqlJobs
 from adaslide.adapters.db.repositories import SqlIdempotencyKeys, SqlPackages, SqlSlides
 from adaslide.adapters.db.security import SqlApiKeys, SqlAudit
 from adaslide.adapters.db.tables import JobRow, OutboxRow
+from adaslide.adapters.db.uploads import SqlUploads
 from adaslide.adapters.db.work import SqlWork
 from adaslide.domain.errors import BrokerUnavailable, StoreUnavailable
 from adaslide.ports.jobs import IdempotencyRepository, JobRepository, PackageRepository, SlideRepository
 from adaslide.ports.queue import Message, TaskQueue
 from adaslide.ports.security import ApiKeyRepository, AuditRepository
+from adaslide.ports.uploads import UploadRepository
 from adaslide.ports.work import WorkRepository
 
 BUSY_TIMEOUT_S = 30
@@ -65,6 +67,7 @@ class SqlUnitOfWork:
     def __init__(self, session: Session) -> None:
         self._session = session
         self.slides: SlideRepository = SqlSlides(session)
+        self.uploads: UploadRepository = SqlUploads(session)
         self.packages: PackageRepository = SqlPackages(session)
         self.jobs: JobRepository = SqlJobs(session, self.send)
         self.keys: IdempotencyRepository = SqlIdempotencyKeys(session)

@@ -9,7 +9,7 @@ from stat import S_ISREG
 from typing import BinaryIO
 from uuid import uuid4
 
-from adaslide.adapters.objects.local_file import local_file_errors, written_whole
+from adaslide.adapters.objects.local_file import local_file_errors, sync_folder, written_whole
 from adaslide.domain.errors import ChecksumMismatch, Conflict, InputError, NotFound, StoreUnavailable
 from adaslide.ports.keys import TEMPORARY_PREFIX, checked_key
 
@@ -75,7 +75,7 @@ class FilesystemStore:
                 if path.is_dir():
                     raise
                 return False
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
             return True
 
     def put_file(self, key: str, path: Path) -> None:
@@ -113,7 +113,7 @@ class FilesystemStore:
     def _put(self, path: Path, write: Callable[[BinaryIO], None]) -> None:
         with _typed(writing=True), self._temporary(path, write) as temporary:
             temporary.replace(path)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
 
     @contextmanager
     def _temporary(self, path: Path, write: Callable[[BinaryIO], None]) -> Iterator[Path]:
@@ -162,14 +162,6 @@ def _walk(folder: Path, prefix: str) -> Iterator[tuple[str, int]]:
         elif entry.is_file(follow_symlinks=False):
             with suppress(FileNotFoundError):
                 yield prefix + entry.name, entry.stat(follow_symlinks=False).st_size
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -19,6 +19,15 @@ def local_file_errors() -> Iterator[None]:
         raise StoreUnavailable(f"a local file failed ({error.strerror})") from None
 
 
+def sync_folder(folder: Path) -> None:
+    """What was made or renamed in ``folder`` is there after a crash. Raises `OSError`."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path`` to write to; it becomes ``path`` if the block does not fail, and

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from adaslide.observability.metrics import Metrics
 from adaslide.observability.tracing import span
-from adaslide.ports.objects import FileStore
+from adaslide.ports.objects import FileStore, PartStore
 
 
 class ObservedStore:
@@ -61,3 +61,27 @@ class ObservedStore:
     def _call(self, operation: str) -> Iterator[None]:
         with span(f"store {operation}", kind="client"), self._metrics.store_call(operation):
             yield
+
+
+class ObservedPartStore(ObservedStore):
+    """The same of a `PartStore`."""
+
+    def __init__(self, store: PartStore, metrics: Metrics) -> None:
+        super().__init__(store, metrics)
+        self._parts = store
+
+    def begin_parts(self, key: str) -> str:
+        with self._call("begin_parts"):
+            return self._parts.begin_parts(key)
+
+    def put_part(self, key: str, parts_id: str, number: int, data: bytes) -> None:
+        with self._call("put_part"):
+            self._parts.put_part(key, parts_id, number, data)
+
+    def complete_parts(self, key: str, parts_id: str, size: int) -> None:
+        with self._call("complete_parts"):
+            self._parts.complete_parts(key, parts_id, size)
+
+    def abort_parts(self, key: str, parts_id: str) -> None:
+        with self._call("abort_parts"):
+            self._parts.abort_parts(key, parts_id)

@@ -1,10 +1,8 @@
 """Objects in a bucket of an S3 server: the cluster mode's store."""
 
-import base64
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -16,13 +14,21 @@ from botocore.exceptions import BotoCoreError, ClientError
 from adaslide.adapters.objects.local_file import local_file_errors, written_whole
 from adaslide.adapters.objects.s3_client import encryption_of, s3_client
 from adaslide.adapters.objects.s3_errors import s3_errors, said
-from adaslide.domain.errors import ChecksumMismatch, InputError, NotFound, StoreUnavailable
+from adaslide.adapters.objects.s3_parts import S3Parts, sha256_of
+from adaslide.domain.errors import (
+    AdaSlideError,
+    ChecksumMismatch,
+    InputError,
+    NotFound,
+    StoreUnavailable,
+)
 from adaslide.ports.keys import checked_key
 from adaslide.settings import Store
 
 PART_BYTES = 16 * 2**20
 """Larger objects are sent in parts of this size, or of more where there would be too many."""
-_MOST_PARTS = 10_000
+MOST_PARTS = 10_000
+"""S3's limit."""
 _PARTS_AT_ONCE = 4
 BODY_ATTEMPTS = 3
 """Of a file's part whose bytes stop coming."""
@@ -35,7 +41,7 @@ _Read = Callable[[int, int], bytes]
 
 
 class S3Store:
-    """A `FileStore` on ``bucket``, its keys below ``prefix``. Safe for use by several threads.
+    """A `PartStore` on ``bucket``, its keys below ``prefix``. Safe for use by several threads.
 
     Every write carries its SHA-256, which the server checks, and ``encryption``
     (`s3_client.encryption_of`). Objects below the prefix whose names are no keys are not part of the store.
@@ -126,7 +132,7 @@ class S3Store:
                     **at,
                     **self._encryption,
                     Body=data,
-                    ChecksumSHA256=_sha256(data),
+                    ChecksumSHA256=sha256_of(data),
                     IfNoneMatch="*",
                     Metadata={_WRITER: writer},
                 )
@@ -144,6 +150,37 @@ class S3Store:
         with s3_errors():
             self._client.delete_object(**self._at(key))
 
+    def begin_parts(self, key: str) -> str:
+        with s3_errors():
+            return S3Parts.begin(self._client, self._at(key), self._encryption, many=True).id
+
+    def put_part(self, key: str, parts_id: str, number: int, data: bytes) -> None:
+        with s3_errors(), _gone_is_not_found():
+            self._parts(key, parts_id).send(number, data)
+
+    def complete_parts(self, key: str, parts_id: str, size: int) -> None:
+        if self.size(key) == size:
+            return
+        parts = self._parts(key, parts_id)
+        try:
+            with s3_errors(), _gone_is_not_found():
+                sent = parts.sent()
+                numbers = [part["PartNumber"] for part in sent]
+                if numbers != list(range(1, len(sent) + 1)) or sum(part["Size"] for part in sent) != size:
+                    raise ChecksumMismatch("the parts of an object are not those that were sent")
+                parts.complete(sent)
+        except AdaSlideError:
+            # Completed by another, or by an attempt whose answer was lost.
+            if self.size(key) != size:
+                raise
+
+    def abort_parts(self, key: str, parts_id: str) -> None:
+        with suppress(NotFound), s3_errors(), _gone_is_not_found():
+            self._parts(key, parts_id).abort()
+
+    def _parts(self, key: str, parts_id: str) -> S3Parts:
+        return S3Parts(self._client, self._at(key), parts_id, many=True)
+
     def _at(self, key: str) -> dict[str, str]:
         full = self._prefix + checked_key(key)
         try:
@@ -160,35 +197,27 @@ class S3Store:
             return
         data = _whole(read, 0, size)
         with s3_errors():
-            self._client.put_object(**at, **self._encryption, Body=data, ChecksumSHA256=_sha256(data))
+            self._client.put_object(**at, **self._encryption, Body=data, ChecksumSHA256=sha256_of(data))
 
     def _put_in_parts(self, at: dict[str, str], size: int, read: _Read) -> None:
-        part_bytes = max(PART_BYTES, -(-size // _MOST_PARTS))
+        part_bytes = max(PART_BYTES, -(-size // MOST_PARTS))
 
         def send(start: int) -> dict[str, Any]:
             data = _whole(read, start, min(part_bytes, size - start))
-            part = {"PartNumber": start // part_bytes + 1, "ChecksumSHA256": _sha256(data)}
-            sent = self._client.upload_part(**upload, **part, Body=data)
-            return {**part, "ETag": sent["ETag"]}
+            return parts.send(start // part_bytes + 1, data)
 
         with s3_errors():
-            begun = self._client.create_multipart_upload(**at, **self._encryption, ChecksumAlgorithm="SHA256")
-            upload = {**at, "UploadId": begun["UploadId"]}
+            parts = S3Parts.begin(self._client, at, self._encryption, many=False)
             try:
                 with ThreadPoolExecutor(_PARTS_AT_ONCE) as pool:
                     # A part that fails cancels those that have not begun.
-                    parts = list(pool.map(send, range(0, size, part_bytes)))
-                self._client.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
+                    sent = list(pool.map(send, range(0, size, part_bytes)))
+                parts.complete(sent)
             except BaseException:
-                self._abort(upload)
+                # Where that fails too, the bucket's lifecycle rule does it (docs/storage.md).
+                with suppress(BotoCoreError, ClientError):
+                    parts.abort()
                 raise
-
-    def _abort(self, upload: dict[str, str]) -> None:
-        """Frees the parts. Where that fails too, the bucket's lifecycle rule does it (docs/storage.md)."""
-        try:
-            self._client.abort_multipart_upload(**upload)
-        except (BotoCoreError, ClientError):
-            return
 
 
 def s3_store(settings: Store) -> S3Store:
@@ -206,8 +235,15 @@ def _whole(read: _Read, start: int, length: int) -> bytes:
     return data
 
 
-def _sha256(data: bytes) -> str:
-    return base64.b64encode(hashlib.sha256(data).digest()).decode()
+@contextmanager
+def _gone_is_not_found() -> Iterator[None]:
+    """To whoever goes on with parts, parts that are not there are not a passing error."""
+    try:
+        yield
+    except ClientError as error:
+        if said(error)[0] == "NoSuchUpload":
+            raise NotFound("no such parts") from None
+        raise
 
 
 def _is_key(key: str) -> bool:

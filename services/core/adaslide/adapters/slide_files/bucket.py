@@ -37,7 +37,7 @@ class BucketSlideFiles:
         return self._uploads.folder(slide_id)
 
     def keep(self, slide_id: str, name: str) -> None:
-        path, key = self.upload_folder(slide_id) / name, _key(slide_id, name)
+        path, key = self.upload_folder(slide_id) / name, slide_key(slide_id, name)
         if not path.is_file():
             raise NotFound("there is no such upload")
         with local_file_errors(), path.open("rb") as file:
@@ -53,7 +53,7 @@ class BucketSlideFiles:
         self._uploads.discard(slide_id)
 
     def remove(self, slide_id: str, name: str) -> None:
-        self._store.delete(_key(slide_id, name))
+        self._store.delete(slide_key(slide_id, name))
 
     @contextmanager
     def local(self, slide: SlideRecord) -> Iterator[Path]:
@@ -63,7 +63,7 @@ class BucketSlideFiles:
 
         def fetch(path: Path) -> None:
             if slide.staged:
-                self._store.get_file(_key(slide.id, slide.source), path)
+                self._store.get_file(slide_key(slide.id, slide.source), path)
             else:
                 self._fetch(slide.source, path)
 
@@ -84,5 +84,6 @@ class BucketSlideFiles:
         return digest.hexdigest()
 
 
-def _key(slide_id: str, name: str) -> str:
+def slide_key(slide_id: str, name: str) -> str:
+    """Where a slide's file is in the store."""
     return f"slides/{slide_id}/{name}"

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from adaslide.adapters.db import security_tables  # noqa: F401 (its tables register with Base)
+from adaslide.adapters.db import security_tables, uploads  # noqa: F401 (their tables register with Base)
 from adaslide.adapters.db.tables import Base
 
 engine = context.config.attributes["engine"]
