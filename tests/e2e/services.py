@@ -17,6 +17,14 @@ JOB_S = 280
 TERMINAL = {"succeeded", "failed", "cancelled"}
 
 
+def stopped(processes):
+    """Asks them all to stop, then waits: their exit statuses."""
+    asked = list(processes)
+    for process in asked:
+        process.process.terminate()
+    return [process.stop() for process in asked]
+
+
 class TakingTurns(httpx.BaseTransport):
     """Sends each request to the next of ``apis`` that listens, as a load balancer would."""
 
@@ -126,14 +134,13 @@ class Caller:
 
     def reconfigure(self, **settings):
         """Starts its APIs again, with ``settings`` on top of those that it was made with."""
-        for api in self.apis:
-            assert api.stop() == 0, api.log.read_text()
+        assert set(stopped(self.apis)) == {0}, self.log_text()
         self.start_again(**settings)
 
     def stop(self):
         """The exit status of each process, all of which should be 0."""
         self.client.close()
-        return [process.stop() for process in (*self.workers, *self.apis) if process.running]
+        return stopped(process for process in self.processes if process.running)
 
 
 class Service(Caller):
