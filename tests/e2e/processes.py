@@ -2,7 +2,6 @@
 
 import os
 import queue
-import signal
 import subprocess
 import sys
 import threading
@@ -86,10 +85,13 @@ class Process:
         self.process.stdout.close()
         return children
 
-    def stop(self, signal_number=signal.SIGTERM):
+    def stop(self):
         """Asks it to stop; returns its exit status."""
-        if self.running:
-            self.process.send_signal(signal_number)
+        self.process.terminate()
+        return self.ended()
+
+    def ended(self):
+        """Its exit status, when it was asked to stop."""
         try:
             return self.process.wait(40)
         except subprocess.TimeoutExpired:

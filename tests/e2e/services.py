@@ -22,7 +22,7 @@ def stopped(processes):
     asked = list(processes)
     for process in asked:
         process.process.terminate()
-    return [process.stop() for process in asked]
+    return [process.ended() for process in asked]
 
 
 class TakingTurns(httpx.BaseTransport):
