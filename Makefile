@@ -16,9 +16,10 @@ TRAIN   := $(VENV)/.installed-train
 MODELS_VENV ?= .venv-models
 MODEL_TESTS := tests/models tests/contract/test_restorers.py tests/contract/test_segmenters.py
 
-# Installs into the virtual environment: with uv when it is there, else with its pip.
+# Installs into the virtual environment: with uv when it is there, else with its pip. Compiled as pip does, so
+# that no process has to, where the environment forbids Python to keep what it compiled.
 define install
-	@if [ -x $(BIN)/uv ]; then $(BIN)/uv pip install --quiet --python $(BIN)/python $(1); \
+	@if [ -x $(BIN)/uv ]; then $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python $(1); \
 	else $(BIN)/python -m pip install --quiet $(1); fi
 endef
 

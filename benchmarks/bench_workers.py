@@ -74,7 +74,7 @@ def main() -> None:
 
 def measure(folder: Path, rounds: int) -> dict[str, Any]:
     """Both clusters on the same servers; only one of them works at a time."""
-    from e2e.processes import Cluster
+    from e2e.services import Cluster
     from servers.standalone import servers
 
     slide = folder / "slide.tif"

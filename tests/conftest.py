@@ -1,8 +1,6 @@
 """What every suite shares: the sample slide, its pixels, and packages made of it once a session."""
 
 import os
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +8,9 @@ import openslide
 import pytest
 import tifffile
 from hypothesis import settings
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from adaslide import library
+from servers.collector import Collector
 
 pytest_plugins = ["servers.seaweedfs", "servers.postgres", "servers.valkey", "servers.fault_proxy"]
 
@@ -21,6 +19,9 @@ settings.register_profile("dev", deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 ROOT = Path(__file__).parent.parent
+
+# Dozens of processes are started: without their bytecode each would compile what it imports, for seconds.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @pytest.fixture(scope="session")
@@ -61,41 +62,6 @@ def restored_package(sample_pixels, tmp_path_factory):
     tifffile.imwrite(slide, pixels, photometric="ycbcr", tile=(256, 256), compression="jpeg")
     library.compress(slide, path, profile="paper", dice_floor=0.3, mpp=0.499, workers=1)
     return slide, path
-
-
-class Collector:
-    """An OTLP/HTTP collector: what it received, decoded."""
-
-    def __init__(self):
-        requests = self.requests = []
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                requests.append((self.path, ExportTraceServiceRequest.FromString(body)))
-                self.send_response(200)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *args): ...
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    @property
-    def spans(self):
-        return [
-            span
-            for _, request in self.requests
-            for resource in request.resource_spans
-            for scope in resource.scope_spans
-            for span in scope.spans
-        ]
-
-    def close(self):
-        self.server.shutdown()
-        self.server.server_close()
 
 
 @pytest.fixture(scope="module")

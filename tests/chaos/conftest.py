@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from chaos.patient import Patient
-from e2e.processes import Cluster
+from chaos.patient import LEASE_S, Patient
+from e2e.services import Cluster
 from servers.fault_proxy import FaultProxy
 
 PATCH, COLUMNS = 512, 34
@@ -35,9 +35,10 @@ def patient(postgres, valkey, s3, wide_slide, tmp_path_factory):
         apis=1,
         workers=2,
         endpoint=proxy.endpoint,
-        COMPRESSION__LEASE_S=3,
-        COMPRESSION__BEAT_S=0.3,
-        COMPRESSION__RECONCILE_S=0.3,
+        COMPRESSION__WORKERS=1,
+        COMPRESSION__LEASE_S=LEASE_S,
+        COMPRESSION__BEAT_S=0.2,
+        COMPRESSION__RECONCILE_S=0.25,
         COMPRESSION__ATTEMPTS=30,
     )
     cluster.ready()

@@ -9,6 +9,8 @@ from threading import Event, Thread
 import psutil
 import redis
 
+from chaos.patient import LEASE_S
+
 SUCCEEDS = ("succeeded",)
 ANY_STAGE = ("planning", "compressing", "staged", "verifying", "publishing")
 WORKING = ("compressing", "staged")
@@ -76,7 +78,7 @@ def freeze_worker(patient, job_id, random):
     victims = _victims(patient, job_id)[:1]
     for pid in victims:
         _signal(pid, signal.SIGSTOP)
-    time.sleep(3.5 + random.random())
+    time.sleep(LEASE_S + 0.5 + random.random())
     for pid in victims:
         _signal(pid, signal.SIGCONT)
     return SUCCEEDS
@@ -94,7 +96,7 @@ def lose_messages(patient, job_id, random):
     return SUCCEEDS
 
 
-def _with_messages(patient, change, seconds=3.0):
+def _with_messages(patient, change, seconds=2.0):
     queue, end = Event(), time.monotonic() + seconds
 
     def run():
@@ -152,7 +154,7 @@ def sick_store(patient, job_id, random):
     for kind in random.sample(("500", "503", "reset", "lost", "truncate"), 2):
         patient.proxy.fault(kind, share=0.05 + 0.15 * random.random())
     patient.proxy.fault("latency", share=0.2, seconds=0.3)
-    time.sleep(3 + 2 * random.random())
+    time.sleep(2 + random.random())
     patient.proxy.clear()
     return SUCCEEDS
 

@@ -7,8 +7,9 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
-from adaslide.adapters.db.migrate import check_current, configuration, upgrade
+from adaslide.adapters.db.migrate import check_current, configuration, head, upgrade
 from adaslide.adapters.db.session import create_engine
 from adaslide.adapters.db.tables import Base
 from adaslide.domain.errors import StoreUnavailable
@@ -37,6 +38,15 @@ class MigrationContract:
         with engine.connect() as connection:
             context = MigrationContext.configure(connection, opts={"compare_type": True})
             assert compare_metadata(context, Base.metadata) == []
+
+    def test_the_newest_script_is_alembics_head(self, engine):
+        assert ScriptDirectory.from_config(configuration(engine)).get_current_head() == head()
+
+    def test_a_database_of_another_version_is_refused(self, engine):
+        upgrade(engine)
+        command.downgrade(configuration(engine), "-1")
+        with pytest.raises(StoreUnavailable, match="migrate"):
+            check_current(engine)
 
     def test_upgrade_twice_changes_nothing(self, engine):
         with pytest.raises(StoreUnavailable, match="migrate"):

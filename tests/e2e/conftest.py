@@ -1,8 +1,12 @@
-"""Services for end-to-end tests. What does not need one way of running is tested on both."""
+"""Services for end-to-end tests. What has a meaning in both ways of running is tested in both."""
+
+import os
 
 import pytest
 
-from e2e.processes import Cluster, Service
+from e2e.services import Cluster, Service
+from servers.collector import Collector
+from servers.receiver import SECRET
 
 
 @pytest.fixture(scope="session")
@@ -18,35 +22,57 @@ def start_service():
 
     yield start
     for service in started:
-        if service.alive:
-            service.stop()
+        service.stop()
 
 
 @pytest.fixture(scope="session")
-def start_cluster(postgres, valkey, s3, tmp_path_factory):
-    """Starts clusters and makes sure that none is left behind."""
-    started = []
+def collector():
+    """What receives the traces of `service`."""
+    collector = Collector()
+    yield collector
+    collector.close()
 
-    def start(**settings):
-        cluster = Cluster(tmp_path_factory.mktemp("cluster"), postgres, valkey, s3, **settings)
-        started.append(cluster)
+
+@pytest.fixture(scope="session")
+def inbox(tmp_path_factory):
+    """A folder whose slides `service` may read in place."""
+    return tmp_path_factory.mktemp("inbox")
+
+
+@pytest.fixture(scope="session")
+def shared_settings(sample_slide, inbox, collector):
+    """Of the service that tests share."""
+    return {
+        "ALLOWED_ROOTS": os.pathsep.join([str(sample_slide.parent), str(inbox)]),
+        "TELEMETRY__ENDPOINT": collector.url,
+        "WEBHOOKS__HOSTS": "localhost",
+        "WEBHOOKS__SECRET": SECRET,
+        "WEBHOOKS__ALLOW_PRIVATE": "true",
+    }
+
+
+@pytest.fixture(scope="session")
+def embedded(start_service, shared_settings, tmp_path_factory):
+    """`adaslide serve`."""
+    return start_service(tmp_path_factory.mktemp("service") / "data", **shared_settings)
+
+
+@pytest.fixture(scope="session")
+def cluster(postgres, valkey, s3, shared_settings, tmp_path_factory):
+    """Two APIs and three workers on real servers."""
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"), postgres, valkey, s3, **shared_settings)
+    try:
         cluster.ready()
-        return cluster
-
-    yield start
-    for cluster in started:
-        cluster.stop()
+        yield cluster
+    finally:
+        statuses = cluster.stop()
+    assert set(statuses) == {0}
 
 
 @pytest.fixture(scope="session", params=["embedded", "cluster"])
-def service(request, tmp_path_factory, sample_slide):
-    """One service for all tests that leave others alone: in one process, and as two APIs with three
-    workers. May read slides beside the sample."""
-    root = sample_slide.parent
-    if request.param == "embedded":
-        start = request.getfixturevalue("start_service")
-        return start(tmp_path_factory.mktemp("service") / "data", ALLOWED_ROOTS=root)
-    return request.getfixturevalue("start_cluster")(ALLOWED_ROOTS=root)
+def service(request):
+    """One service for all tests that leave it as they found it: in one process, and as a cluster."""
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,7 @@
-"""Bad input gets a typed error and exit code 3, or its patches are marked and kept as they stand."""
+"""Bad input gets a typed error and exit code 3, or its patches are marked and kept as they stand.
+
+Of the library, with no service in between: the same in every mode.
+"""
 
 import struct
 
@@ -66,7 +69,7 @@ def test_a_slide_without_scale_asks_for_one(tmp_path, sample_pixels):
     with pytest.raises(MissingMpp):
         compress(slide, tmp_path / "out.zarr")
     assert not (tmp_path / "out.zarr").exists()
-    totals = compress(slide, tmp_path / "out.zarr", mpp=0.5)
+    totals = compress(slide, tmp_path / "out.zarr", profile="paper", mpp=0.5)
     assert library.open_package(tmp_path / "out.zarr").info.attributes["mpp_origin"] == "caller"
     assert totals["violations"] == 0
 
@@ -96,7 +99,7 @@ def flipped(sample_slide, tmp_path_factory):
 
 def test_flipped_bits_are_marked_and_kept_as_they_stand(flipped, tmp_path):
     slide, places = flipped
-    totals = compress(slide, tmp_path / "out.zarr")
+    totals = compress(slide, tmp_path / "out.zarr", profile="paper")
     package = library.open_package(tmp_path / "out.zarr")
     corrupt = np.argwhere(package.maps.decision["flags"] & PatchFlag.CORRUPT)
     marked = {(int(row), int(col)) for row, col in corrupt}

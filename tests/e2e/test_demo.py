@@ -1,4 +1,7 @@
-"""``make demo ONCE=1``: the real service in its own process, and nothing left behind."""
+"""``make demo ONCE=1``: the real service in its own process, and nothing left behind.
+
+Never a cluster: a demo needs no server.
+"""
 
 import subprocess
 import sys

@@ -1,78 +1,79 @@
 """The real service, observed from outside: its traces, metrics and logs, and that none names a patient."""
 
 import json
-import socket
 import time
+from dataclasses import dataclass
 
 import httpx
 import pytest
 import tifffile
-from prometheus_client.parser import text_string_to_metric_families
 
 ALIAS = "Doe^Jane-1961"
+SPANS_S = 30
+"""They are sent every five seconds."""
 
 
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+@dataclass
+class Observed:
+    """What a service said of itself; ``counted`` is by how much its metrics rose."""
 
-
-def samples(text):
-    return {
-        (sample.name, *sorted(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
+    service: object
+    counted: dict
+    log: str
+    job: dict
+    failed: dict
 
 
 @pytest.fixture(scope="module")
-def observed(start_service, collector, tmp_path_factory, sample_pixels):
-    """(service, its metrics, a job): a small slide compressed, tiles and errors asked for."""
-    folder = tmp_path_factory.mktemp("observed")
-    slide = folder / f"{ALIAS}.tif"
+def observed(service, inbox, sample_pixels):
+    """A small slide compressed, tiles and errors asked for."""
+    slide = inbox / f"{ALIAS}.tif"
     tile = sample_pixels[900:1412, :512]
     tifffile.imwrite(slide, tile, photometric="ycbcr", tile=(256, 256), compression="jpeg")
-    port = free_port()
-    service = start_service(
-        folder / "data",
-        ALLOWED_ROOTS=folder,
-        TELEMETRY__ENDPOINT=collector.url,
-        METRICS__PORT=port,
-    )
-    client = service.client
+    before, logged, client = service.metrics(), service.logged(), service.client
     client.put(f"/slides/{ALIAS}", json={"uri": slide.as_uri()}).raise_for_status()
     job = service.compress(ALIAS, profile="exact", mpp=0.499)
     assert job["state"] == "succeeded", job
     for _ in range(2):
-        client.get(f"/slides/{ALIAS}_files/9/0_0.jpg").raise_for_status()
+        for answer in service.everywhere(f"/slides/{ALIAS}_files/9/0_0.jpg"):
+            answer.raise_for_status()
     assert client.get(f"/slides/{ALIAS}/nothing").status_code == 404
     assert client.put("/slides/x", json={"uri": f"file:///nowhere/{ALIAS}.svs"}).status_code == 422
     # The job of a slide whose file is gone fails, with a path in the error.
     slide.unlink()
     failed = service.compress(ALIAS, profile="archive", mpp=0.499)
     assert failed["state"] == "failed", failed
-    own = client.get("/metrics")
-    inside = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=10)
-    for answer in (own, inside):
+    for answer in service.everywhere("/metrics"):
         answer.raise_for_status()
         assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
-    assert httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=30).status_code == 200
-    assert service.stop() == 0
-    return service, samples(inside.text), job
+    for process in service.processes:
+        assert httpx.get(f"{process.metrics_url}/readyz", timeout=30).status_code == 200
+    counted = service.metrics()
+    counted.subtract(before)
+    return Observed(service, counted, service.log_text(after=logged), job, failed)
+
+
+def trace_of(job, spans):
+    """The spans of the trace that the job's task is in."""
+    of_job = [span for span in spans if tells(span, "adaslide.job", job["id"])]
+    return [span for span in spans if span.trace_id in {found.trace_id for found in of_job}]
+
+
+def tells(span, key, value):
+    return any(a.key == key and a.value.string_value == value for a in span.attributes)
 
 
 def test_one_trace_leads_from_the_request_to_the_last_task(observed, collector):
-    _, _, job = observed
-    end = time.monotonic() + 10
-    while not any(span.name == "adaslide.finalize_job" for span in collector.spans):
-        assert time.monotonic() < end, sorted({span.name for span in collector.spans})
-        time.sleep(0.05)
+    end = time.monotonic() + SPANS_S
+    while "adaslide.finalize_job" not in (names := [s.name for s in trace_of(observed.job, collector.spans)]):
+        assert time.monotonic() < end, names
+        time.sleep(0.2)
     assert {path for path, _ in collector.requests} == {"/v1/traces"}
-    (asked,) = [s for s in collector.spans if s.name.startswith("POST") and has(s, job["id"], collector)]
+    trace = trace_of(observed.job, collector.spans)
+    assert len({span.trace_id for span in trace}) == 1
+    (asked,) = [span for span in trace if span.name.startswith("POST")]
     assert asked.name == "POST /slides/{key}/compress"
-    trace = [span for span in collector.spans if span.trace_id == asked.trace_id]
     by_id = {span.span_id: span for span in trace}
-    names = [span.name for span in trace]
     for task in ("adaslide.plan_job", "adaslide.compress_shard", "adaslide.finalize_job"):
         assert task in names
     (planned,) = [span for span in trace if span.name == "adaslide.plan_job"]
@@ -81,38 +82,29 @@ def test_one_trace_leads_from_the_request_to_the_last_task(observed, collector):
     assert any(by_id[shard.parent_span_id] is planned for shard in shards)
 
 
-def has(span, job_id, collector):
-    """Whether the trace of ``span`` is the job's."""
-    return any(
-        attribute.key == "adaslide.job" and attribute.value.string_value == job_id
-        for other in collector.spans
-        if other.trace_id == span.trace_id
-        for attribute in other.attributes
-    )
-
-
 def test_requests_tiles_and_restoration_are_measured(observed):
-    _, found, _ = observed
-    assert found["adaslide_tile_seconds_count", ("cache", "hit")] == 1
-    assert found["adaslide_tile_seconds_count", ("cache", "miss")] == 1
-    assert found["adaslide_restore_seconds_count", ("what", "region")] == 1
+    found, apis = observed.counted, len(observed.service.apis)
+    assert found["adaslide_tile_seconds_count", ("cache", "hit")] == apis
+    assert found["adaslide_tile_seconds_count", ("cache", "miss")] == apis
+    assert found["adaslide_restore_seconds_count", ("what", "region")] == apis
     counted = ("adaslide_http_request_seconds_count", ("method", "GET"))
-    assert found[(*counted, ("route", "/slides/{key}_files/{level}/{name}"), ("status", "2xx"))] == 2
+    tiles = ("route", "/slides/{key}_files/{level}/{name}"), ("status", "2xx")
+    assert found[(*counted, *tiles)] == 2 * apis
     assert found[(*counted, ("route", "-"), ("status", "4xx"))] == 1
 
 
 def test_the_log_is_json_and_names_the_job_in_its_trace(observed):
-    service, _, job = observed
-    lines = [json.loads(line) for line in service.log_text().splitlines()]
+    lines = [json.loads(line) for line in observed.log.splitlines()]
     assert {"at", "level", "logger", "message"} <= set.intersection(*map(set, lines))
     failures = [line for line in lines if line["logger"] == "adaslide_worker.runner"]
     assert failures
-    assert all(line["job"] != job["id"] and line["task"] and line["trace_id"] for line in failures)
+    assert {line["job"] for line in failures} == {observed.failed["id"]}
+    assert all(line["task"] and line["trace_id"] for line in failures)
 
 
 def test_nothing_names_the_patient(observed, collector):
-    service, found, _ = observed
-    assert not any("Doe" in str(part) for part in found)
-    assert "Doe" not in service.log_text()
+    """Not of this test's slide, nor of any that other tests gave the service."""
+    assert not any("Doe" in str(part) for part in observed.service.metrics())
+    assert "Doe" not in observed.service.log_text()
     assert collector.spans
     assert not any("Doe" in str(request) for _, request in collector.requests)

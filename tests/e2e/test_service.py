@@ -2,7 +2,6 @@
 
 import io
 import json
-import signal
 import subprocess
 import sys
 import time
@@ -302,22 +301,23 @@ class TestManners:
         client.get("/slides/sample")
         assert "Jane" not in service.log_text()
 
-    def test_one_service_per_data_folder(self, start_service, tmp_path):
-        service = start_service(tmp_path / "data")
+    def test_one_service_per_data_folder(self, embedded):
+        """Of a cluster each process has a folder of its own, and none is another's."""
         serve = [sys.executable, "-c", "from adaslide.cli import main; main()", "serve", "--port", "0"]
-        environment = {"ADASLIDE_DATA_DIR": str(service.data), "PATH": ""}
+        environment = {"ADASLIDE_DATA_DIR": str(embedded.data), "PATH": ""}
         second = subprocess.run(serve, env=environment, capture_output=True, text=True, timeout=60)
         assert second.returncode != 0
-        assert service.stop() == 0
+        assert "another service uses this data folder" in second.stdout + second.stderr
 
-    def test_it_stops_in_time_while_somebody_follows_a_job(self, start_service, tmp_path, sample_slide):
-        service = start_service(tmp_path / "data", ALLOWED_ROOTS=sample_slide.parent)
-        body = {"source": {"uri": sample_slide.as_uri()}}
-        job = service.client.post("/slides/s/compress", json=body).json()
-        with service.client.stream("GET", f"/jobs/{job['id']}/events") as stream:
+    def test_it_stops_in_time_while_somebody_follows_a_job(self, service, client, sample_slide):
+        client.put("/slides/to stop", json={"uri": sample_slide.as_uri()}).raise_for_status()
+        job = client.post("/slides/to stop/compress", json={"dice_floor": 0.89}).json()
+        api = service.apis[0]
+        with httpx.stream("GET", f"{api.url}/jobs/{job['id']}/events", timeout=60) as stream:
             next(stream.iter_lines())
             started = time.monotonic()
-            service.process.send_signal(signal.SIGTERM)
-            service.process.wait(30)
+            assert api.stop() == 0
         assert time.monotonic() - started < 15
-        assert service.stop() == 0
+        service.start_again()
+        client.delete(f"/jobs/{job['id']}")
+        assert service.job(job["id"])["state"] == "cancelled"

@@ -15,7 +15,14 @@ import tifffile
 from PIL import Image
 
 from adaslide.adapters.slides.openslide import ChildSlideReader, ReaderLimits
-from adaslide.domain.errors import InputError, NotFound, SlideCorrupt, SlideTooLarge, SlideUnsupported
+from adaslide.domain.errors import (
+    InputError,
+    NotFound,
+    SlideCorrupt,
+    SlideTooLarge,
+    SlideUnsupported,
+    Unavailable,
+)
 from adaslide.domain.geometry import Region
 from adaslide.domain.slide import TileLayout
 
@@ -240,12 +247,16 @@ def test_a_tile_outside_the_file(patient, layout):
     refused(path, SlideCorrupt)
 
 
-def test_a_killed_reader_is_replaced(original):
+@pytest.mark.parametrize(
+    ("number", "error", "said"),
+    [(signal.SIGSEGV, SlideCorrupt, "crashed"), (signal.SIGKILL, Unavailable, "killed")],
+)
+def test_a_killed_reader_is_replaced(original, number, error, said):
     with ChildSlideReader(SAMPLE) as reader:
         child = reader.child_pid
         assert str(child) in children()
-        os.kill(child, signal.SIGKILL)
-        with pytest.raises(SlideCorrupt, match="crashed"):
+        os.kill(child, number)
+        with pytest.raises(error, match=said):
             reader.read(GOOD_REGION)
         expected = original[GOOD_REGION.y : GOOD_REGION.bottom, GOOD_REGION.x : GOOD_REGION.right]
         assert np.array_equal(reader.read(GOOD_REGION), expected)

@@ -11,7 +11,7 @@ from adaslide.adapters.objects.s3 import BODY_ATTEMPTS, PART_BYTES, S3Store
 from adaslide.adapters.objects.s3_client import s3_client
 from adaslide.domain.errors import StoreUnavailable
 
-READ_S, ATTEMPTS = 1.0, 2
+READ_S, ATTEMPTS = 0.4, 2
 PAUSES_S = 1.0
 """What boto3 waits at most before the second attempt."""
 SLACK_S = 8.0
@@ -25,10 +25,15 @@ def bucket(s3):
     return s3.fresh_bucket()
 
 
+@pytest.fixture(scope="module")
+def client(s3):
+    return s3.client()
+
+
 @pytest.fixture
-def direct(s3, bucket, request):
+def direct(client, bucket, request):
     """The store without the proxy, empty."""
-    return S3Store(s3.client(), bucket, f"{request.node.name}-{os.urandom(4).hex()}")
+    return S3Store(client, bucket, f"{request.node.name}-{os.urandom(4).hex()}")
 
 
 @pytest.fixture

@@ -4,6 +4,9 @@ import threading
 from collections import deque
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+SECRET = "whsec_" + "A" * 32
+"""What messages to it may be signed with."""
+
 
 class Receiver:
     """``answers`` are the next statuses, then it is 204; with ``tls`` (an SSL context) it is https."""

@@ -1,6 +1,6 @@
 """What a service's API and its workers share, chosen by the settings."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +18,7 @@ from adaslide.adapters.slide_files.folder import FolderSlideFiles
 from adaslide.adapters.slide_files.growing import GrowingFiles
 from adaslide.adapters.slide_files.parts import PartedFiles
 from adaslide.adapters.slide_files.sources import SourceBuckets
+from adaslide.adapters.slide_files.uploads import Uploads
 from adaslide.adapters.workspace import Workspace
 from adaslide.observability.metrics import Metrics
 from adaslide.ports.gauges import JobGauges, WorkGauges
@@ -88,14 +89,24 @@ def build_workspace(settings: Settings, folder: DataFolder, metrics: Metrics) ->
 
 @contextmanager
 def owned(settings: Settings) -> Iterator[None]:
-    """Where everything lies in the data folder: holds it for this process, and removes what a dead one was
-    writing. Raises `Conflict` when another process holds it."""
-    if not settings.broker.embedded:
-        yield
-        return
+    """Of an API's data folder: removes what dead processes were writing.
+
+    Where everything lies in it, it is held for this process alone: raises `Conflict` when another one does.
+    """
     folder = DataFolder(settings.data_dir)
+    if not settings.broker.embedded:
+        with folder.shared("uploads", Uploads(folder.root / "uploads").sweep):
+            yield
+        return
     with folder.owned():
         folder.sweep_half_written()
+        yield
+
+
+@contextmanager
+def exporting(settings: Settings, sweep: Callable[[], None]) -> Iterator[None]:
+    """Of a worker's data folder: calls ``sweep`` where no other worker writes files into it."""
+    with DataFolder(settings.data_dir).shared("exporting", sweep):
         yield
 
 

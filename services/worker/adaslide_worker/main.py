@@ -13,7 +13,7 @@ from celery.app.trace import setup_worker_optimizations
 from celery.worker import WorkController, state
 
 from adaslide.adapters.queue.celery_queue import QUEUES, queue_name
-from adaslide.backend import Backend, build_backend
+from adaslide.backend import Backend, build_backend, exporting
 from adaslide.domain.errors import InputError, Unavailable
 from adaslide.observability.process import observed_process
 from adaslide.observability.readiness import Probe, Readiness
@@ -68,7 +68,7 @@ class Worker:
             with self._backend.database.write() as unit:
                 unit.work.forget_leases()
             self._backend.workspace.slides.sweep_uploads()
-            self._exports.sweep()
+            self.sweep_exports()
         self._worker.start()
         if not self._ready.wait(START_TIMEOUT_S):
             raise Unavailable("the worker did not start")
@@ -89,6 +89,10 @@ class Worker:
         self._worker.join(STOP_TIMEOUT_S)
         state.should_stop = None
         self._compute.close()
+
+    def sweep_exports(self) -> None:
+        """Removes what dead processes were writing on this machine; only where no living one is."""
+        self._exports.sweep()
 
     def check(self) -> None:
         """Raises `Unavailable` when it does not work."""
@@ -139,7 +143,11 @@ def run_worker(settings: Settings, queues: Sequence[str] = QUEUES) -> None:
     try:
         worker = Worker(backend, alone=False, queues=queues)
         readiness = Readiness([*build_probes(backend), Probe("workers", worker.check)])
-        with observed_process(settings, "adaslide-worker", backend.metrics, readiness), worker:
+        with (
+            exporting(settings, worker.sweep_exports),
+            observed_process(settings, "adaslide-worker", backend.metrics, readiness),
+            worker,
+        ):
             print("AdaSlide works", flush=True)
             while not stop.wait(WATCH_S):
                 worker.check()

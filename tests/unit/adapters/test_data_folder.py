@@ -22,6 +22,17 @@ def test_a_file_where_the_folder_should_be_is_an_error_without_its_path(tmp_path
     assert "4711" not in str(caught.value)
 
 
+def test_what_a_dead_process_began_is_swept_and_what_a_living_one_writes_is_not(tmp_path):
+    first, second, swept = DataFolder(tmp_path), DataFolder(tmp_path), []
+    with first.shared("uploads", lambda: swept.append(1)):
+        with second.shared("exporting", lambda: swept.append(2)):
+            assert swept == [1, 2]
+        with second.shared("uploads", lambda: swept.append(3)):
+            assert swept == [1, 2]
+    with second.shared("uploads", lambda: swept.append(4)):
+        assert swept == [1, 2, 4]
+
+
 def test_a_folder_has_one_owner(tmp_path):
     first, second = DataFolder(tmp_path), DataFolder(tmp_path)
     with first.owned(), pytest.raises(Conflict), second.owned():

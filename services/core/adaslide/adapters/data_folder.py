@@ -1,8 +1,8 @@
 """The folder of one service: its database, and in the embedded mode everything else it keeps."""
 
 import fcntl
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from adaslide.domain.errors import Conflict, StoreUnavailable
@@ -28,6 +28,19 @@ class DataFolder:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 raise Conflict("another service uses this data folder") from None
+            yield
+
+    @contextmanager
+    def shared(self, part: str, sweep: Callable[[], None]) -> Iterator[None]:
+        """Says until left that this process writes below ``part`` of the folder.
+
+        Where no other does, ``sweep`` is called first: what lies there was begun by processes that died.
+        """
+        with (self.root / f"{part}.lock").open("w") as file:
+            with suppress(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                sweep()
+            fcntl.flock(file, fcntl.LOCK_SH)
             yield
 
     def sweep_half_written(self) -> None:
