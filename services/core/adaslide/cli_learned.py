@@ -233,7 +233,8 @@ def evaluate_rate_fidelity(
     table = Table("floor", "bytes", "uniform, same p5", "uniform, same mean", "published pair", "over oracle")
     bytes_of = {row["setting"]: row["bytes"] for row in result["rows"] if row["name"] == result["profile"]}
     for floor, row in result["by_floor"].items():
-        ratios = (f"{row[n]:.2f} x" for n in ("uniform_p5", "uniform_mean", "paper_mean", "oracle_gap"))
+        names = ("uniform_p5", "uniform_mean", "paper_mean", "oracle_gap")
+        ratios = ("none reaches it" if row[n] is None else f"{row[n]:.2f} x" for n in names)
         table.add_row(floor, f"{bytes_of[f'floor {floor}']:,}", *ratios)
     Console().print(table)
     violations = result["violations"]

@@ -22,6 +22,7 @@ from adaslide_models.evaluate.rate_fidelity.curves import (
     p5,
     paper_hybrid,
     picked,
+    told,
 )
 from adaslide_models.evaluate.rate_fidelity.measured import CellMeter, Table, measure
 from adaslide_models.evaluate.rate_fidelity.ours import Ours, compressed
@@ -149,15 +150,15 @@ def _advantages(cells: list[Cell], table: Table, one: Ours, ours: list[Ours]) ->
         "uniform_mean_codec": cheapest_uniform(table, every, mean, mean(one.quality["dice"])),
     }
     return {
-        **{name: round(ratio(every), 3) for name, ratio in ratios.items()},
+        **{name: told(ratio(every)) for name, ratio in ratios.items()},
         "intervals": {name: interval(images, ratio) for name, ratio in ratios.items()},
-        **{name: {"codec": codec, "bytes": round(found)} for name, (found, codec) in codecs.items()},
+        **{name: {"codec": codec, "bytes": told(found, 0)} for name, (found, codec) in codecs.items()},
         "uniform_all_floors": _uniform_at_all_floors(table, one),
         "oracle_bytes": round(float(size["best"].mean())),
         "oracle_gap_with_margin": round(float(one.bytes.mean() / size["safe"].mean()), 3),
         "oracle_over_no_nets": round(float(size["best"].mean() / size["plain"].mean()), 3),
-        "oracle_uniform_p5": round(
-            cheapest_uniform(table, every, p5, floors.dice)[0] / float(size["best"].mean()), 3
+        "oracle_uniform_p5": told(
+            cheapest_uniform(table, every, p5, floors.dice)[0] / float(size["best"].mean())
         ),
         "oracle_share_of_rungs": _shares(table, best),
         "bisection": bisected(table, one.profile),

@@ -92,18 +92,22 @@ def picked(values: Values, columns: Indices) -> Values:
 
 
 def paper_hybrid(table: Table, floor: float) -> Indices:
-    """(n,) column of the published pair: Compress (its net) where it holds ``floor`` in Dice, else Keep."""
+    """(n,) column of the published pair: Compress (by its net, if there is one) where it holds ``floor`` in
+    Dice, else Keep."""
     compress, keep = (
-        next(
-            i for i, c in enumerate(table.columns) if c.rung is rung and (c.by_net or rung is Rung.PAPER_KEEP)
-        )
+        max((i for i, c in enumerate(table.columns) if c.rung is rung), key=lambda i: table.columns[i].by_net)
         for rung in PAPER_RUNGS
     )
     chosen: Indices = np.where(table.metric("dice")[:, compress] >= floor, compress, keep)
     return chosen
 
 
-def interval(images: Sequence[str], value: Callable[[Indices], float], seed: int = 0) -> list[float]:
+def told(value: float, digits: int = 3) -> float | None:
+    """As JSON can hold it: None for what no codec reached, or nobody measured."""
+    return round(float(value), digits) if np.isfinite(value) else None
+
+
+def interval(images: Sequence[str], value: Callable[[Indices], float], seed: int = 0) -> list[float | None]:
     """The 90 % bootstrap interval of ``value`` (of indices of patches) over source images."""
     names = np.array(images)
     groups = [np.flatnonzero(names == name) for name in dict.fromkeys(images)]
@@ -112,4 +116,5 @@ def interval(images: Sequence[str], value: Callable[[Indices], float], seed: int
     for _ in range(RESAMPLES):
         chosen = random.integers(len(groups), size=len(groups))
         drawn.append(value(np.concatenate([groups[i] for i in chosen])))
-    return [round(float(x), 3) for x in np.percentile(drawn, INTERVAL)]
+    # Drawn values and none between them: some may be infinite.
+    return [told(x) for x in np.percentile(drawn, INTERVAL, method="nearest")]

@@ -15,7 +15,7 @@ from adaslide.domain.profile import Profile
 from adaslide.domain.rung import RESTORED_RUNGS, Rung
 from adaslide.package.records import PatchMaps
 from adaslide_models.evaluate.rate_fidelity.cells import Cell, place
-from adaslide_models.evaluate.rate_fidelity.curves import Indices, p5
+from adaslide_models.evaluate.rate_fidelity.curves import Indices, p5, told
 from adaslide_models.evaluate.rate_fidelity.measured import Values
 
 VERIFY = "import sys; from adaslide.cli import main; sys.argv = ['adaslide', *sys.argv[1:]]; main()"
@@ -74,9 +74,9 @@ class Ours:
             result[name] = {
                 "n": int(own.sum()),
                 "payload_bytes": round(float(self.bytes[own].mean())),
-                **{metric: round(float(np.nanmean(self.quality[metric][own])), 4) for metric in SHOWN},
-                "dice_min": round(float(self.quality["dice"][own].min()), 4),
-                "dice_second_min": round(float(np.nanmin(self.quality["dice_second"][own])), 4),
+                **{metric: told(self.quality[metric][own].mean(), 4) for metric in SHOWN},
+                "dice_min": told(self.quality["dice"][own].min(), 4),
+                "dice_second_min": told(self.quality["dice_second"][own].min(), 4),
                 "rungs": {rung: rungs.count(rung) for rung in sorted(set(rungs))},
             }
         return result
@@ -89,7 +89,8 @@ def compressed(slide: Path, count: int, profile: Profile, mpp: float, out: Path)
     """
     totals = library.compress(slide, out, profile=profile, mpp=mpp)
     maps = library.open_package(out).maps
-    rows, cols = np.array([place(i, count) for i in range(count)]).T
+    places = [place(i, count) for i in range(count)]
+    rows, cols = np.array([(index.row, index.col) for index in places]).T
     rungs, qualities = maps.decision["rung"][rows, cols], maps.decision["codec_quality"][rows, cols]
     sizes = maps.decision["bytes"][rows, cols].astype(float)
     return Ours(

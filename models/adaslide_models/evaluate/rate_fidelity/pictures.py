@@ -12,7 +12,7 @@ from PIL import Image
 from adaslide import library, wiring
 from adaslide.domain.pixels import Pixels
 from adaslide_models.evaluate.rate_fidelity.cells import Cell, place
-from adaslide_models.evaluate.rate_fidelity.curves import Statistic, mean, p5
+from adaslide_models.evaluate.rate_fidelity.curves import Statistic, mean, p5, told
 from adaslide_models.evaluate.rate_fidelity.measured import Table
 from adaslide_models.evaluate.rate_fidelity.ours import Ours
 
@@ -68,7 +68,7 @@ def draw_worst(out: Path, cells: list[Cell], ours: Ours) -> list[dict[str, Any]]
                 "image": cell.image,
                 "rung": ours.rungs[number],
                 "bytes": int(ours.bytes[number]),
-                **{m: round(float(ours.quality[m][number]), 4) for m in ("dice", "dice_second", "ssim")},
+                **{m: told(ours.quality[m][number], 4) for m in ("dice", "dice_second", "ssim")},
             }
         )
     return rows
