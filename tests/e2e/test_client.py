@@ -49,6 +49,13 @@ def test_a_job_is_awaited(client, other, compressed):
     assert list(client.jobs(state=JobState.FAILED, slide=job.slide)) == []
 
 
+def test_the_end_is_told_also_of_work_that_was_done_already(client, compressed, sample_slide):
+    client.register(sample_slide.as_uri(), "case 7 again")
+    job, told = client.compress("case 7 again", profile="exact", dice_floor=0.31), []
+    client.wait(job, 60, lambda done, total: told.append((done, total)))
+    assert told[-1] == (35, 35)
+
+
 def test_slides_are_found(client, compressed, sample_slide):
     (slide,) = client.slides(alias="case 7")
     assert slide.id == compressed[0].slide

@@ -26,7 +26,7 @@ from adaslide.domain.profile import Profile, profile_named
 from adaslide_models.data.mixture import SHARE, SHRINK
 from adaslide_models.data.patches import NONE, PairSettings, Variety, crop, crop_jobs, varied
 from adaslide_models.data.sources import Source, read_split
-from adaslide_models.evaluate.rate_fidelity.measured import CellMeter, Values, better_ways
+from adaslide_models.evaluate.rate_fidelity.measured import CellMeter, Values, ladder_of, tabled
 
 MPP = 0.5
 """Micrometres per pixel that the crops are taken to have; see `SHRINK`."""
@@ -72,7 +72,7 @@ def make_table(
 ) -> LadderTable:
     """The table of about ``count`` crops of ``sources``: the same for every number of processes."""
     settings = PairSettings(count, side=SIDE, shrink=SHRINK, share=SHARE, variety=variety, seed=seed)
-    jobs = [(number, source, each) for number, source, each in crop_jobs(sources, settings)]
+    jobs = crop_jobs(sources, settings)
     row = partial(_rows, settings=settings, meter=CellMeter(profile, MPP, codecs=()))
     console = Console(stderr=True)
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as executor:
@@ -99,8 +99,8 @@ def _rows(job: tuple[int, Source, int], settings: PairSettings, meter: CellMeter
     rows = []
     for _ in range(count):
         patch = varied(crop(pixels, SIDE, factors, random), settings.variety, random)
-        sizes, values = better_ways(meter(patch), meter.profile)
-        rows.append((source.name, looks(patch), sizes, values))
+        sizes, values = ladder_of(tabled([meter(patch)]), meter.profile)
+        rows.append((source.name, looks(patch), sizes[0], values[0]))
     return rows
 
 

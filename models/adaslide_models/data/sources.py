@@ -71,6 +71,12 @@ def by_dataset(sources: list[Source]) -> Iterator[tuple[str, list[Source]]]:
         yield name, [source for source in sources if source.dataset == name]
 
 
+def check_known(images: list[str], sources: list[Source], table: str) -> None:
+    """Raises `InputError` when ``table`` holds images that no split named: they may be another split's."""
+    if not set(images) <= {source.name for source in sources}:
+        raise InputError(f"{table} holds images that the split does not name")
+
+
 def list_digest(names: list[str]) -> str:
     """sha256 of a list of images, in whatever order: what a weight states of its training."""
     return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()

@@ -8,7 +8,6 @@ end ``cda-resnet18.safetensors`` and ``.onnx``: the mean of the weights with the
 validation patches, with ``result.json``.
 """
 
-import copy
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,20 +18,20 @@ import numpy.typing as npt
 import torch
 
 from adaslide.adapters.agents.cda import mirrored, place_at, thumbnail_planes
-from adaslide.domain.errors import InputError
 from adaslide.domain.pixels import Pixels
 from adaslide.domain.profile import PAPER_TAU, profile_named
 from adaslide_models import weights
 from adaslide_models.data.patches import Variety, varied
 from adaslide_models.data.rewards_table import UNKNOWN, RewardsTable, TableSettings, load_table, make_table
-from adaslide_models.data.sources import list_digest, read_split
+from adaslide_models.data.sources import check_known, list_digest, read_split
 from adaslide_models.first_rung import calibrated, costs_of, measurements
 from adaslide_models.losses import reinforce
 from adaslide_models.nets.resnet import ResNet18
 from adaslide_models.rewards import paper_reward
-from adaslide_models.train import checkpoints, loop
+from adaslide_models.train import loop
 from adaslide_models.train.averages import average
 from adaslide_models.train.loop import rate_at, set_rate
+from adaslide_models.train.state import State
 
 NAME = "cda-resnet18"
 LOG_STEPS = 25
@@ -88,21 +87,18 @@ class Cda:
     """Of the thumbnails: mild, for the reward was measured before it."""
 
 
-class Run:
-    """The state of a training run: net, mean of its weights, optimiser, generator, progress."""
+class Run(State):
+    """A training run: its state, one step, one validation."""
 
     def __init__(self, config: Cda) -> None:
         torch.manual_seed(config.seed)
         torch.set_num_threads(config.threads)
         self.config = config
-        self.random = np.random.default_rng(config.seed)
-        self.net = ResNet18(config.width)
-        self.mean = copy.deepcopy(self.net).requires_grad_(requires_grad=False).eval()
-        self.best = copy.deepcopy(self.mean.state_dict())
-        self.optimiser = torch.optim.AdamW(
-            self.net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        net = ResNet18(config.width)
+        optimiser = torch.optim.AdamW(
+            net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
-        self.progress = checkpoints.Progress()
+        super().__init__(net, optimiser, config.seed, config.out)
 
     def step(self, table: RewardsTable, done: float) -> float:
         """One step on a random batch; ``done`` is the share of the run behind it. Gives the mean reward."""
@@ -132,25 +128,8 @@ class Run:
         """Mean greedy reward of the mean weights, and the share compressed; remembers the best."""
         compressed = probabilities(self.mean, table) >= 0.5
         reward = float(paper_reward(compressed, table.dice, self.config.lambda_, self.config.tau).mean())
-        if reward > self.progress.best:
-            self.progress.best, self.best = reward, copy.deepcopy(self.mean.state_dict())
+        self.keep_if_best(reward)
         return {"val_reward": reward, "val_share_compressed": float(compressed.mean())}
-
-    def save(self) -> None:
-        parts = {
-            "net": self.net.state_dict(),
-            "mean": self.mean.state_dict(),
-            "best": self.best,
-            "optimiser": self.optimiser.state_dict(),
-        }
-        checkpoints.save(self.config.out, self.progress, self.random, parts)
-
-    def resume(self, folder: Path) -> None:
-        self.progress, parts = checkpoints.load(folder, self.random)
-        self.net.load_state_dict(parts["net"])
-        self.mean.load_state_dict(parts["mean"])
-        self.optimiser.load_state_dict(parts["optimiser"])
-        self.best = parts["best"]
 
 
 def batch(table: RewardsTable, config: Cda, random: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
@@ -203,8 +182,7 @@ def table_of(config: Cda, splits: tuple[Path, ...], name: str, settings: TableSe
     if not path.is_file():
         make_table(sources, settings, config.processes).save(path)
     table = load_table(path)
-    if not set(table.images.tolist()) <= names_in(config.data, splits):
-        raise InputError(f"{name} holds images that the split does not name")
+    check_known(table.images.tolist(), sources, name)
     return table
 
 
@@ -233,19 +211,8 @@ def train(config: Cda) -> list[float]:
 def _release(run: Run, table: RewardsTable, val: RewardsTable) -> None:
     """Writes what is served and what can be trained on, and what a manifest must say of them."""
     config = run.config
-    run.mean.load_state_dict(run.best)
-    trained, served = (config.out / f"{NAME}.{suffix}" for suffix in ("safetensors", "onnx"))
-    weights.save_trained(run.mean, trained)
-    weights.export_onnx(run.mean, channels=3, multiple=1, path=served)
     result = {
-        "onnx": served.name,
-        "sha256": weights.sha256(served),
-        "safetensors": trained.name,
-        "safetensors_sha256": weights.sha256(trained),
-        "parameters": sum(p.numel() for p in run.mean.parameters()),
-        "steps": run.progress.step,
-        "seconds": round(run.progress.seconds),
-        "torch": torch.__version__,
+        **run.release(NAME, lambda net, path: weights.export_onnx(net, channels=3, multiple=1, path=path)),
         "patches": len(table),
         "patches_below_tau": float((table.dice < config.tau).mean()),
         "val": {"patches": len(val), "reward": run.progress.best} | baselines(val, config),

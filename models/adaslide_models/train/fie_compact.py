@@ -28,8 +28,9 @@ from adaslide_models.data.patches import NONE, Pairs, PairSettings, PixelBatch, 
 from adaslide_models.data.sources import list_digest, read_split
 from adaslide_models.losses import charbonnier, log_error
 from adaslide_models.nets.compact import Compact
-from adaslide_models.train import checkpoints, loop
+from adaslide_models.train import loop
 from adaslide_models.train.loop import rate_at, set_rate
+from adaslide_models.train.state import State
 
 LOSSES = {"charbonnier": charbonnier, "log_error": log_error}
 
@@ -93,22 +94,18 @@ class FieCompact:
         )  # fmt: skip
 
 
-class Run:
-    """The state of a training run: net, mean of its weights, optimiser, generator, progress."""
+class Run(State):
+    """A training run: its state, one step, one validation."""
 
     def __init__(self, config: FieCompact) -> None:
         torch.manual_seed(config.seed)
         torch.set_num_threads(config.threads)
         self.config = config
-        self.random = np.random.default_rng(config.seed)
-        self.net, self.mean = (Compact(config.features, config.convolutions, config.scale) for _ in range(2))
+        net = Compact(config.features, config.convolutions, config.scale)
         if config.start is not None:
-            self.net.load_state_dict(load_file(config.start))
-        self.mean.load_state_dict(self.net.state_dict())
-        self.mean.requires_grad_(requires_grad=False)
-        self.best: dict[str, torch.Tensor] = _copied(self.mean)
-        self.optimiser = torch.optim.Adam(self.net.parameters(), lr=config.learning_rate)
-        self.progress = checkpoints.Progress()
+            net.load_state_dict(load_file(config.start))
+        optimiser = torch.optim.Adam(net.parameters(), lr=config.learning_rate)
+        super().__init__(net, optimiser, config.seed, config.out)
 
     def step(self, pairs: Pairs, done: float) -> float:
         """One step on a random batch; ``done`` is the share of the run behind it. Gives the loss."""
@@ -136,31 +133,9 @@ class Run:
     def validate(self, pairs: Pairs) -> dict[str, Any]:
         """dB of PSNR above bicubic by version of the low resolution; remembers the best mean."""
         gains = [gain(self.mean, pairs.low[:, v], pairs.high) for v in range(pairs.low.shape[1])]
-        score = float(np.mean(gains))
-        if score > self.progress.best:
-            self.progress.best, self.best = score, _copied(self.mean)
+        self.keep_if_best(float(np.mean(gains)))
         versions = [f"q{quality}" for quality in self.config.qualities] + ["lossless"]
         return {"gain_db": dict(zip(versions, gains, strict=True))}
-
-    def save(self) -> None:
-        parts = {
-            "net": self.net.state_dict(),
-            "mean": self.mean.state_dict(),
-            "best": self.best,
-            "optimiser": self.optimiser.state_dict(),
-        }
-        checkpoints.save(self.config.out, self.progress, self.random, parts)
-
-    def resume(self, folder: Path) -> None:
-        self.progress, parts = checkpoints.load(folder, self.random)
-        self.net.load_state_dict(parts["net"])
-        self.mean.load_state_dict(parts["mean"])
-        self.optimiser.load_state_dict(parts["optimiser"])
-        self.best = parts["best"]
-
-
-def _copied(net: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: value.detach().clone() for name, value in net.state_dict().items()}
 
 
 def _tensor(batch: PixelBatch) -> torch.Tensor:
@@ -208,20 +183,11 @@ def train(config: FieCompact) -> list[float]:
 def _release(run: Run, trained_on: list[str]) -> None:
     """Writes what is served and what can be trained on, and what a manifest must say of them."""
     config = run.config
-    run.mean.load_state_dict(run.best)
-    trained, served = (config.out / f"{config.name}.{suffix}" for suffix in ("safetensors", "onnx"))
-    weights.save_trained(run.mean, trained)
-    weights.export_onnx(run.mean, channels=3, multiple=1, path=served)
     result = {
-        "onnx": served.name,
-        "sha256": weights.sha256(served),
-        "safetensors": trained.name,
-        "safetensors_sha256": weights.sha256(trained),
-        "parameters": sum(p.numel() for p in run.mean.parameters()),
-        "steps": run.progress.step,
-        "seconds": round(run.progress.seconds),
+        **run.release(
+            config.name, lambda net, path: weights.export_onnx(net, channels=3, multiple=1, path=path)
+        ),
         "best_val_gain_db": run.progress.best,
-        "torch": torch.__version__,
         "train_list_sha256": list_digest(trained_on),
     }
     (config.out / "result.json").write_text(json.dumps(result, indent=2) + "\n")

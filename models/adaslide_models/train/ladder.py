@@ -9,7 +9,6 @@ every minute (`--resume`), and at the end ``cda-ladder.safetensors`` and ``.onnx
 whose searches cost least on the validation patches, with ``result.json``.
 """
 
-import copy
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,18 +19,18 @@ import torch
 from torch import nn
 
 from adaslide.adapters.agents.ladder import LAST_RESORT, bytes_of, chances, next_rung
-from adaslide.domain.errors import InputError
 from adaslide.domain.profile import profile_named
 from adaslide_models import weights
 from adaslide_models.data.ladder_table import LadderTable, load_table, make_table
 from adaslide_models.data.patches import NONE as AS_THEY_ARE
 from adaslide_models.data.patches import Variety
-from adaslide_models.data.sources import list_digest, read_split
+from adaslide_models.data.sources import check_known, list_digest, read_split
 from adaslide_models.nets.ladder import LadderNet
-from adaslide_models.train import checkpoints, loop
+from adaslide_models.train import loop
 from adaslide_models.train.averages import average
 from adaslide_models.train.ladder_world import NONE, Jitter, Patches, drawn
 from adaslide_models.train.loop import rate_at, set_rate
+from adaslide_models.train.state import State
 
 NAME = "cda-ladder"
 DICE_FLOORS = (0.80, 0.85, 0.90, 0.95)
@@ -80,25 +79,23 @@ class Ladder:
     ema: float = 0.99
 
 
-class Run:
-    """The state of a training run: net, mean of its weights (the target), optimiser, generator, progress."""
+class Run(State):
+    """A training run: its state, one step, one validation."""
 
     def __init__(self, config: Ladder, table: LadderTable) -> None:
         torch.manual_seed(config.seed)
         torch.set_num_threads(config.threads)
         self.config = config
         self.limits = profile_named(table.profile).floors
-        self.random = np.random.default_rng(config.seed)
         self.rungs = table.bytes.shape[1]
-        patches = drawn(table, np.zeros(1, int), np.zeros((1, 4)), NONE, self.random)
+        nothing = np.zeros((1, 4))
+        patches = drawn(table, np.zeros(1, int), nothing, NONE, np.random.default_rng(0))
         state = patches.state(torch.zeros(1, self.rungs, dtype=torch.bool)).shape[1]
-        self.net = LadderNet(state, self.rungs, config.width, config.dropout)
-        self.mean = copy.deepcopy(self.net).requires_grad_(requires_grad=False).eval()
-        self.best = copy.deepcopy(self.mean.state_dict())
-        self.optimiser = torch.optim.AdamW(
-            self.net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        net = LadderNet(state, self.rungs, config.width, config.dropout)
+        optimiser = torch.optim.AdamW(
+            net.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
-        self.progress = checkpoints.Progress()
+        super().__init__(net, optimiser, config.seed, config.out)
 
     def step(self, table: LadderTable, done: float) -> float:
         """One step on a random batch; ``done`` is the share of the run behind it. Gives the loss."""
@@ -149,30 +146,12 @@ class Run:
             floor: followed(self.mean, table, self._limits_at(floor, table), self.config.price)
             for floor in DICE_FLOORS
         }
-        score = -float(np.mean([one["cost"] for one in found.values()]))
-        if score > self.progress.best:
-            self.progress.best, self.best = score, copy.deepcopy(self.mean.state_dict())
+        self.keep_if_best(-float(np.mean([one["cost"] for one in found.values()])))
         return {"val": {f"{floor:g}": one for floor, one in found.items()}}
 
     def _limits_at(self, dice: float, table: LadderTable) -> np.ndarray:
         own = self.limits
         return np.tile([dice, own.dice_window_min, own.ssim, own.dice_second], (len(table), 1))
-
-    def save(self) -> None:
-        parts = {
-            "net": self.net.state_dict(),
-            "mean": self.mean.state_dict(),
-            "best": self.best,
-            "optimiser": self.optimiser.state_dict(),
-        }
-        checkpoints.save(self.config.out, self.progress, self.random, parts)
-
-    def resume(self, folder: Path) -> None:
-        self.progress, parts = checkpoints.load(folder, self.random)
-        self.net.load_state_dict(parts["net"])
-        self.mean.load_state_dict(parts["mean"])
-        self.optimiser.load_state_dict(parts["optimiser"])
-        self.best = parts["best"]
 
 
 @torch.no_grad()
@@ -226,8 +205,7 @@ def table_of(
         profile = profile_named(config.profile)
         make_table(sources, profile, count, variety, config.seed, config.processes).save(path)
     table = load_table(path)
-    if not set(table.images.tolist()) <= {source.name for source in sources}:
-        raise InputError(f"{name} holds images that the split does not name")
+    check_known(table.images.tolist(), sources, name)
     return table
 
 
@@ -255,20 +233,10 @@ def train(config: Ladder) -> list[float]:
 def _release(run: Run, table: LadderTable, val: LadderTable) -> None:
     """Writes what is served and what can be trained on, and what a manifest must say of them."""
     config = run.config
-    run.mean.load_state_dict(run.best)
-    trained, served = (config.out / f"{NAME}.{suffix}" for suffix in ("safetensors", "onnx"))
-    weights.save_trained(run.mean, trained)
-    weights.export_vector_onnx(run.mean, run.mean.layers[0].in_features, served)
     names = [source.name for split in config.split for source in read_split(config.data, split)]
+    size = run.net.layers[0].in_features
     result = {
-        "onnx": served.name,
-        "sha256": weights.sha256(served),
-        "safetensors": trained.name,
-        "safetensors_sha256": weights.sha256(trained),
-        "parameters": sum(p.numel() for p in run.mean.parameters()),
-        "steps": run.progress.step,
-        "seconds": round(run.progress.seconds),
-        "torch": torch.__version__,
+        **run.release(NAME, lambda net, path: weights.export_vector_onnx(net, size, path)),
         "rungs": table.rungs.tolist(),
         "price": config.price,
         "profile": table.profile,

@@ -71,21 +71,19 @@ def drawn(
     """Patches ``rows`` (B,) of the table under ``limits`` (B, 4), the floors of `GATED`."""
     margin = Floors().margin
     size = table.bytes[rows] * np.exp(random.normal(0, 1, (len(rows), 1)) * jitter.bytes)
-    slack, first = np.full(size.shape, 1.0), np.zeros(size.shape, bool)
-    shared = {"dice": random.normal(0, 1, (len(rows), 1)) * jitter.loss}
+    slack, failed = np.full(size.shape, 1.0), np.zeros(size.shape, bool)
     dice = np.zeros(size.shape)
     for column, name in enumerate(GATED):
-        common = shared["dice"] if name in ("dice", "dice_window_min") else None
-        if common is None:
+        # The windows' Dice moves with the patch's.
+        if name != "dice_window_min":
             common = random.normal(0, 1, (len(rows), 1)) * jitter.loss
-        lost = 1 - table.metric(name)[rows]
-        value = 1 - np.clip(lost * np.exp(common + random.normal(0, jitter.each, size.shape)), 0, 1)
-        floor = limits[:, column : column + 1]
+        lost = (1 - table.metric(name)[rows]) * np.exp(common + random.normal(0, jitter.each, size.shape))
+        value, floor = 1 - np.clip(lost, 0, 1), limits[:, column : column + 1]
         over = value - np.minimum(floor + margin, 1.0)
         if name == "dice":
             dice = value - floor
-        counts = (floor > 0) & ~first
+        counts = (floor > 0) & ~failed  # the first that fails is where the encoder stops measuring
         slack = np.where(counts, np.where(over >= 0, np.minimum(slack, over), over), slack)
-        first |= (floor > 0) & (over < 0)
+        failed |= (floor > 0) & (over < 0)
     tensors = (table.looks[rows], size, slack, dice, limits)
     return Patches(*(torch.from_numpy(np.asarray(each, np.float32)) for each in tensors))

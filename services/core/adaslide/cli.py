@@ -1,4 +1,4 @@
-"""The command line. Exit codes: 0 ok, 2 usage, 3 bad input, 4 integrity, 5 unavailable."""
+"""The command line. Exit codes: 0 ok, 1 installation, 2 usage, 3 bad input, 4 integrity, 5 unavailable."""
 
 import sys
 from collections.abc import Iterator
@@ -78,7 +78,7 @@ def adaslide(
 ) -> None:
     """Whole-slide images kept several times smaller, every patch measured.
 
-    Exit codes: 0 ok, 2 usage, 3 bad input, 4 integrity, 5 unavailable.
+    Exit codes: 0 ok, 1 installation, 2 usage, 3 bad input, 4 integrity, 5 unavailable.
     """
 
 

@@ -130,9 +130,11 @@ def train_ladder(
 ) -> None:
     """The agent that measures one rung after another until looking on no longer pays."""
     with _extra("train", TRAIN_MODULES):
+        from adaslide_models.recipes.ladder import ladder
         from adaslide_models.recipes.overrides import overridden
-        from adaslide_models.train.ladder import Ladder, train
-    config = Ladder(data, tuple(split), tuple(val), out, budget_minutes=budget, resume=resume, seed=seed)
+        from adaslide_models.train.ladder import train
+    config = ladder(data, tuple(split), tuple(val), out)
+    config = replace(config, budget_minutes=budget, resume=resume, seed=seed)
     train(overridden(config, overrides or []))
 
 

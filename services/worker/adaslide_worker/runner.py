@@ -188,6 +188,8 @@ class JobRunner:
     @staticmethod
     def _adopt(unit: UnitOfWork, job: JobRecord, twin: PackageRecord) -> None:
         """The tenant has this very package already, of a slide with the same bytes: it is one more name."""
+        patches = twin.totals["patches"]["total"]
+        unit.jobs.set_progress(job.id, patches, patches)
         for state in (JobState.VERIFYING, JobState.SUCCEEDED):
             if not unit.jobs.transition(job.id, state):
                 return

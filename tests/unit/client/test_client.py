@@ -1,5 +1,6 @@
 """What the client makes of answers, over real sockets."""
 
+import json
 import threading
 import time
 from collections import deque
@@ -12,6 +13,7 @@ from adaslide.client import Client
 from adaslide.client.follow import Event, follow, parse_events
 from adaslide.client.problems import error_of
 from adaslide.domain import errors
+from adaslide.domain.job import JobState
 
 PUBLIC = ["Client", "Job", "Package", "Result", "Slide"]
 METHODS = [
@@ -29,14 +31,14 @@ class Script:
     """A server that answers ``answers`` in turn: (status, headers, body); None breaks the connection."""
 
     def __init__(self):
-        self.answers, self.requests = deque(), []
+        self.answers, self.requests, self.bodies = deque(), [], []
         script = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def _answer(self):
-                self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                script.bodies.append(self.rfile.read(int(self.headers.get("Content-Length", 0))))
                 script.requests.append((self.command, self.path, dict(self.headers)))
                 answer = script.answers.popleft()
                 if answer is None:
@@ -113,6 +115,22 @@ def test_an_order_sent_again_is_the_same_order(client, script):
     keys = {headers["Idempotency-Key"] for _, _, headers in script.requests}
     assert len(keys) == 1
     assert [path for _, path, _ in script.requests] == ["/slides/case%2F7/compress"] * 3
+
+
+def test_states_and_urgencies_may_be_texts(client, script):
+    script.answers.extend([(200, {}, PAGE), (200, {}, PAGE), (404, {}, b"{}")])
+    for state in ("succeeded", JobState.SUCCEEDED):
+        assert list(client.jobs(state=state)) == []
+    assert all("state=succeeded" in path for _, path, _ in script.requests)
+    with pytest.raises(errors.NotFound):
+        client.compress("case-7", urgency="stat")
+    assert json.loads(script.bodies[-1])["urgency"] == "stat"
+
+
+def test_a_place_that_is_not_there_is_said_before_a_job_is_begun(client, script, tmp_path):
+    with pytest.raises(errors.NotFound, match="no folder"):
+        client.restore("case-7", str(tmp_path / "none" / "case-7.tif"))
+    assert script.requests == []
 
 
 def test_what_must_not_be_done_twice_is_not_sent_again(client, script):

@@ -28,7 +28,14 @@ from adaslide_worker.runner import JobRunner
 
 SIZE = Size(512 * 20, 512 * 3)  # 60 patches in two shards
 
-TOTALS = {"source_bytes": 9, "package_bytes": 2, "demoted": 0, "promoted": 0, "violations": 0}
+TOTALS = {
+    "patches": {"total": 300},
+    "source_bytes": 9,
+    "package_bytes": 2,
+    "demoted": 0,
+    "promoted": 0,
+    "violations": 0,
+}
 
 
 def plan_of_two_shards():

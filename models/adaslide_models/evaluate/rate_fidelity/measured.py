@@ -1,8 +1,7 @@
 """Every contestant and every rung, measured on every patch once: what all comparisons are drawn from."""
 
-from collections.abc import Iterable
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -67,12 +66,6 @@ class Table:
                 held &= self.metric(name) >= min(floor + extra, 1.0)
         return held
 
-    def select(self, wanted: Iterable[bool]) -> "Table":
-        """Some of the columns."""
-        kept = np.flatnonzero(list(wanted))
-        columns = tuple(self.columns[i] for i in kept)
-        return replace(self, columns=columns, bytes=self.bytes[:, kept], fidelity=self.fidelity[:, kept])
-
 
 @dataclass(frozen=True, slots=True)
 class CellMeter:
@@ -106,19 +99,6 @@ class CellMeter:
         return rows
 
 
-def better_ways(rows: Rows, profile: Profile) -> tuple[Values, Values]:
-    """((rungs,) bytes, (rungs, metrics) fidelity) of the ladder: of each rung the restorer that the encoder
-    would keep where both hold or both fail, the net where it loses no Dice against bicubic."""
-    sizes, values = [], []
-    for spec in profile.ladder:
-        ways = [row for row in rows if row[0].codec is None and row[0].setting == spec.name]
-        least = ways[0][2].dice
-        _, size, fidelity = max((way for way in ways if way[2].dice >= least), key=lambda way: way[2].dice)
-        sizes.append(size)
-        values.append([getattr(fidelity, metric) for metric in METRICS])
-    return np.array(sizes, float), np.array(values, float)
-
-
 def _by_net(payload: bytes) -> bool:
     params = Envelope.unpack(payload).params
     return isinstance(params, ImageParams) and bool(params.restorer_digest)
@@ -126,8 +106,26 @@ def _by_net(payload: bytes) -> bool:
 
 def measure(meter: CellMeter, patches: list[Pixels], executor: Executor) -> Table:
     """The table of ``patches``."""
-    rows = list(executor.map(meter, patches))
+    return tabled(list(executor.map(meter, patches)))
+
+
+def tabled(rows: list[Rows]) -> Table:
+    """What was measured of some patches, all in the same ways, as one table."""
     columns = tuple(column for column, _, _ in rows[0])
     sizes = np.array([[size for _, size, _ in row] for row in rows], float)
     values = [[[getattr(fidelity, m) for m in METRICS] for _, _, fidelity in row] for row in rows]
     return Table(columns, sizes, np.array(values, float))
+
+
+def ladder_of(table: Table, profile: Profile) -> tuple[Values, Values]:
+    """((n, rungs) bytes, (n, rungs, metrics) fidelity) of the ladder, each rung by the restorer of
+    the better Dice: the one that the encoder keeps, but where only the other holds every floor."""
+    sizes, values = [], []
+    every = np.arange(len(table.bytes))
+    dice = table.metric("dice")
+    for spec in profile.ladder:
+        ways = [i for i, c in enumerate(table.columns) if c.codec is None and c.setting == spec.name]
+        best = np.array(ways)[dice[:, ways].argmax(axis=1)]
+        sizes.append(table.bytes[every, best])
+        values.append(table.fidelity[every, best])
+    return np.stack(sizes, axis=1), np.stack(values, axis=1)

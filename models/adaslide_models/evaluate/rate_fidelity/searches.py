@@ -9,21 +9,7 @@ from adaslide.domain.fidelity import METRICS, Fidelity
 from adaslide.domain.profile import Profile
 from adaslide.domain.search import Bisection, Tried
 from adaslide.ports.agent import Search
-from adaslide_models.evaluate.rate_fidelity.measured import Table, Values
-
-
-def ladder_of(table: Table, profile: Profile) -> tuple[Values, Values]:
-    """((n, rungs) bytes, (n, rungs, metrics) fidelity) of the better restorer of each rung: a net where it
-    loses no Dice against bicubic on the same bytes, as in the encoder."""
-    sizes, values = [], []
-    every = np.arange(len(table.bytes))
-    dice = table.metric("dice")
-    for spec in profile.ladder:
-        ways = [i for i, c in enumerate(table.columns) if c.codec is None and c.setting == spec.name]
-        best = np.array(ways)[dice[:, ways].argmax(axis=1)]
-        sizes.append(table.bytes[every, best])
-        values.append(table.fidelity[every, best])
-    return np.stack(sizes, axis=1), np.stack(values, axis=1)
+from adaslide_models.evaluate.rate_fidelity.measured import Table, ladder_of
 
 
 def bisected(table: Table, profile: Profile) -> dict[str, Any]:

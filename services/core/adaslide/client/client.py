@@ -135,7 +135,7 @@ class Client:
         lambda_: float | None = None,
         dice_floor: float | None = None,
         mpp: float | None = None,
-        urgency: Urgency = Urgency.ROUTINE,
+        urgency: Urgency | Literal["stat", "routine", "bulk"] = Urgency.ROUTINE,
         callback_url: str | None = None,
         source: str | None = None,
         idempotency_key: str | None = None,
@@ -147,7 +147,7 @@ class Client:
             "lambda": lambda_,
             "dice_floor": dice_floor,
             "mpp": mpp,
-            "urgency": urgency.name.lower(),
+            "urgency": urgency.name.lower() if isinstance(urgency, Urgency) else urgency,
             "callback_url": callback_url,
             "source": {"uri": source} if source else None,
         }
@@ -161,9 +161,9 @@ class Client:
         """One job."""
         return Job.of(self._transport.send("GET", f"/jobs/{_part(job_id)}").json())
 
-    def jobs(self, *, state: JobState | None = None, slide: str | None = None) -> Iterator[Job]:
-        """Every job, newest first; ``state`` and ``slide`` (an id) keep those."""
-        wanted = {"state": state.value if state else None, "slide": slide}
+    def jobs(self, *, state: JobState | str | None = None, slide: str | None = None) -> Iterator[Job]:
+        """Every job, newest first; ``state`` (also its text) and ``slide`` (an id) keep those."""
+        wanted = {"state": JobState(state).value if state else None, "slide": slide}
         return map(Job.of, self._pages("/jobs", wanted))
 
     def wait(self, job: Job | str, timeout: float = 86_400.0, on_progress: Progress | None = None) -> Job:
@@ -219,7 +219,7 @@ class Client:
     def restore(
         self,
         slide: str,
-        out: Path,
+        out: str | Path,
         *,
         format: Literal["tiff", "original"] = "tiff",
         level: int = 0,
@@ -228,7 +228,9 @@ class Client:
         idempotency_key: str | None = None,
     ) -> Job:
         """Writes the slide's package out as the file ``out``, whole or not at all, and returns the job that
-        made it. Raises what `wait` raises, and `ChecksumMismatch` when other bytes arrived."""
+        made it. Raises `NotFound` where there is no folder for it, what `wait` raises, and
+        `ChecksumMismatch` when other bytes arrived."""
+        _place(out)  # asked before a job is begun for nothing
         answer = self._transport.send(
             "POST",
             f"/slides/{_part(slide)}/restore",
@@ -240,8 +242,9 @@ class Client:
         self.download(job, out)
         return job
 
-    def download(self, job: Job, out: Path) -> None:
+    def download(self, job: Job, out: str | Path) -> None:
         """Writes the file that the job restored to ``out``, whole or not at all."""
+        out = _place(out)
         part = out.with_name(f".{uuid4().hex}{out.suffix}")
         digest = hashlib.sha256()
         try:
@@ -272,6 +275,14 @@ class Client:
 def _registering(alias: str | None) -> tuple[str, str]:
     """Method and path that register a slide."""
     return ("POST", "/slides") if alias is None else ("PUT", f"/slides/{_part(alias)}")
+
+
+def _place(out: str | Path) -> Path:
+    """Where a file is written. Raises `NotFound` where there is no folder for it."""
+    path = Path(out)
+    if not path.absolute().parent.is_dir():
+        raise NotFound("there is no folder to write the file into")
+    return path
 
 
 def _part(name: str) -> str:
