@@ -1,5 +1,7 @@
 """The measure is the promise: it must see losses, agree with textbooks, and not jump."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,7 +10,7 @@ from skimage.color import deltaE_cie76, rgb2lab
 from skimage.metrics import peak_signal_noise_ratio
 
 from adaslide.adapters.segmenters.otsu import OtsuSegmenter
-from adaslide.domain.fidelity import IDENTICAL
+from adaslide.domain.fidelity import IDENTICAL, Floors
 from adaslide.pipeline.measure import Measurer, dice, dice_window_min
 
 
@@ -100,3 +102,34 @@ def test_thin_edges_can_be_measured(tissue, height, width):
     strip = tissue[:height, :width]
     measured = Measurer(strip, 0.5, OtsuSegmenter()).measure(255 - strip)
     assert measured.ssim < 1
+
+
+class Counting:
+    """A judge that counts how often it is asked."""
+
+    name = "counting"
+
+    def __init__(self):
+        self.asked = 0
+
+    def masks(self, images, mpp):
+        self.asked += len(images)
+        return OtsuSegmenter().masks(images, mpp)
+
+
+def test_what_fails_one_floor_is_not_measured_against_the_next(tissue):
+    first, second = Counting(), Counting()
+    measured = Measurer(tissue, 0.499, first, second).against(255 - tissue)
+    assert not Floors(dice=0.9, dice_second=0.9).held_by(measured)
+    assert (first.asked, second.asked) == (2, 0)
+    assert measured.fidelity.dice == measured.dice
+    assert (first.asked, second.asked) == (2, 2)
+
+
+def test_slack_is_that_of_the_first_floor_that_fails_or_of_the_nearest():
+    floors = Floors(dice=0.8, ssim=0.5, margin=0.0)
+    at = replace(IDENTICAL, dice=0.9, ssim=0.55)
+    assert floors.slack(at) == pytest.approx(0.05)
+    assert floors.slack(replace(at, dice=0.7, ssim=0.1)) == pytest.approx(-0.1)
+    assert floors.slack(replace(at, ssim=0.1)) == pytest.approx(-0.4)
+    assert not floors.slack(replace(at, ssim=float("nan"))) >= 0
