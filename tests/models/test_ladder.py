@@ -7,8 +7,6 @@ import pytest
 
 pytest.importorskip("torch")
 
-import torch
-
 from adaslide.adapters.agents.ladder import LOOKS, LadderAgent, state_of
 from adaslide.adapters.inference.weights import Weights
 from adaslide.domain.errors import InputError
@@ -18,6 +16,8 @@ from adaslide.domain.search import Tried
 from adaslide_models.data.ladder_table import LadderTable
 from adaslide_models.train.ladder import NAME, Ladder, Run, followed, train
 from adaslide_models.train.ladder_world import NONE, Jitter, drawn
+
+torch = pytest.importorskip("torch")
 
 ARCHIVE = PROFILES["archive"]
 RUNGS = len(ARCHIVE.ladder)
