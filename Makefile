@@ -34,8 +34,11 @@ setup: $(DEV)  ## Create .venv with the locked requirements and the development 
 demo: $(RUNTIME)  ## Compress the sample slide in the real service and show it (ONCE=1: then stop)
 	@$(BIN)/python -m adaslide_api.demo $(if $(ONCE),--once)
 
+# Files side by side, from the longest on: most of the long ones wait for servers.
+ALL_TESTS := --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
 test: $(DEV)  ## Run every test (T="tests/unit -k grid" for some)
-	$(BIN)/python -m pytest $(T)
+	$(BIN)/python -m pytest $(or $(T),$(ALL_TESTS))
 
 test-models:  ## Tests of models/ with torch, in .venv-models (T=... for some)
 	@$(MAKE) --no-print-directory VENV=$(MODELS_VENV) $(MODELS_VENV)/.installed-train

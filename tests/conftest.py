@@ -1,5 +1,6 @@
 """What every suite shares: the sample slide, its pixels, and packages made of it once a session."""
 
+import json
 import os
 from pathlib import Path
 
@@ -7,7 +8,9 @@ import numpy as np
 import openslide
 import pytest
 import tifffile
+from filelock import FileLock
 from hypothesis import settings
+from xdist.scheduler import LoadFileScheduling
 
 from adaslide import library
 from servers.collector import Collector
@@ -19,6 +22,23 @@ settings.register_profile("dev", deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 ROOT = Path(__file__).parent.parent
+SHARING = "tests/e2e/service/"
+"""Tests of services that are started but once."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Where several processes run the tests, one runs all of a file, and all that share the e2e services."""
+    return Side(config, log)
+
+
+class Side(LoadFileScheduling):
+    """See `pytest_xdist_make_scheduler`."""
+
+    def _split_scope(self, nodeid):
+        path = nodeid.split("::")[0]
+        return SHARING if path.startswith(SHARING) else path
+
 
 # Dozens of processes are started: without their bytecode each would compile what it imports, for seconds.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -40,28 +60,61 @@ def sample_pixels(sample_slide):
 
 
 @pytest.fixture(scope="session")
-def archive_package(sample_slide, tmp_path_factory):
+def made_once(tmp_path_factory, worker_id):
+    """Gives the folder ``name`` as ``make(folder)`` filled it, made once by all processes that run tests."""
+    base = tmp_path_factory.getbasetemp()
+    root = base if worker_id == "master" else base.parent
+
+    def once(name, make):
+        folder, done = root / f"once-{name}", root / f"once-{name}.done"
+        with FileLock(folder.with_suffix(".lock")):
+            if not done.exists():
+                folder.mkdir()
+                make(folder)
+                done.touch()
+        return folder
+
+    return once
+
+
+def made_package(made_once, slide, profile):
+    """(path, totals) of ``slide`` under ``profile``."""
+
+    def make(folder):
+        totals = library.compress(slide, folder / "sample.zarr", profile=profile)
+        (folder / "totals.json").write_text(json.dumps(totals))
+
+    folder = made_once(profile, make)
+    return folder / "sample.zarr", json.loads((folder / "totals.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def archive_package(sample_slide, made_once):
     """(path, totals) of the sample under the profile archive. Read only."""
-    path = tmp_path_factory.mktemp("archive") / "sample.zarr"
-    return path, library.compress(sample_slide, path, profile="archive")
+    return made_package(made_once, sample_slide, "archive")
 
 
 @pytest.fixture(scope="session")
-def exact_package(sample_slide, tmp_path_factory):
+def exact_package(sample_slide, made_once):
     """(path, totals) of the sample under the profile exact. Read only."""
-    path = tmp_path_factory.mktemp("exact") / "sample.zarr"
-    return path, library.compress(sample_slide, path, profile="exact")
+    return made_package(made_once, sample_slide, "exact")
 
 
 @pytest.fixture(scope="session")
-def restored_package(sample_pixels, tmp_path_factory):
+def restored_package(sample_pixels, made_once):
     """(slide, path) of 1024 x 512 px of tissue, its two patches restored by a net or bicubic. Read only."""
-    folder = tmp_path_factory.mktemp("restored")
-    slide, path = folder / "slide.tif", folder / "slide.zarr"
-    pixels = sample_pixels[900:1412, :1024]
-    tifffile.imwrite(slide, pixels, photometric="ycbcr", tile=(256, 256), compression="jpeg")
-    library.compress(slide, path, profile="paper", dice_floor=0.3, mpp=0.499, workers=1)
-    return slide, path
+
+    def make(folder):
+        pixels = sample_pixels[900:1412, :1024]
+        tifffile.imwrite(
+            folder / "slide.tif", pixels, photometric="ycbcr", tile=(256, 256), compression="jpeg"
+        )
+        library.compress(
+            folder / "slide.tif", folder / "slide.zarr", profile="paper", dice_floor=0.3, mpp=0.499, workers=1
+        )
+
+    folder = made_once("restored", make)
+    return folder / "slide.tif", folder / "slide.zarr"
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,15 @@ def stopped(processes):
     return [process.ended() for process in asked]
 
 
+def problem(answer, status, code):
+    """The document of an answer that is refused with ``code``."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    body = answer.json()
+    assert (body["type"], body["status"]) == (f"/problems/{code}", status)
+    return body
+
+
 class TakingTurns(httpx.BaseTransport):
     """Sends each request to the next of ``apis`` that listens, as a load balancer would."""
 

@@ -7,7 +7,7 @@ import openslide
 import pytest
 import tifffile
 
-from e2e.test_service import problem
+from e2e.services import problem
 
 
 def restored(service, slide, query="", **body):

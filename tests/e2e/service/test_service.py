@@ -21,16 +21,9 @@ from adaslide.domain.profile import PROFILES
 from adaslide.package.zarr_codec import PatchCodec  # noqa: F401 - registers the codec
 from adaslide.pipeline.maps import AGENT_NOTE
 from adaslide.wiring import folder_store
+from e2e.services import problem
 
 SIZE = Size(2220, 2967)
-
-
-def problem(answer, status, code):
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    body = answer.json()
-    assert (body["type"], body["status"]) == (f"/problems/{code}", status)
-    return body
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,10 @@ import pytest
 
 from adaslide.domain.profile import PROFILES
 
-HERE = Path(__file__).parent
+BROWSER = Path(__file__).parents[1] / "browser"
 CHROMIUM = shutil.which("chromium")
 NODE = shutil.which("node")
-MODULES = HERE / "node_modules" / "playwright-core"
+MODULES = BROWSER / "node_modules" / "playwright-core"
 DRIVE_S = 240
 
 MISSING = [
@@ -44,7 +44,7 @@ def seen(service, archived, sample_slide, tmp_path_factory):
     folder.mkdir(parents=True, exist_ok=True)
     base = str(service.client.base_url).rstrip("/")
     ran = subprocess.run(
-        [NODE, str(HERE / "drive.mjs"), base, "sample", CHROMIUM, str(folder)],
+        [NODE, str(BROWSER / "drive.mjs"), base, "sample", CHROMIUM, str(folder)],
         env=os.environ | {"UPLOAD": str(sample_slide)},
         capture_output=True,
         text=True,
