@@ -217,6 +217,23 @@ def test_a_stricter_floor_is_held_and_costs_bytes(sample_pixels, tmp_path):
     assert totals["package_bytes"] > usual["package_bytes"]
 
 
+def test_lambda_buys_fidelity_and_never_takes_any(sample_pixels, tmp_path):
+    slide = tmp_path / "slide.tif"
+    pixels = sample_pixels[900:1412, :1024]
+    tifffile.imwrite(slide, pixels, photometric="ycbcr", tile=(256, 256), compression="jpeg")
+    sizes, dice = [], []
+    for lambda_ in (0.0, 0.1, 0.3, 1.0):
+        totals = library.compress(slide, tmp_path / f"{lambda_}.zarr", lambda_=lambda_, mpp=0.499, workers=1)
+        assert (totals["lambda"], totals["violations"]) == (lambda_, 0)
+        maps = library.open_package(tmp_path / f"{lambda_}.zarr").maps
+        sizes.append(maps.decision["bytes"].astype(int))
+        dice.append(maps.quality["dice"])
+    assert (np.diff(sizes, axis=0) >= 0).all()
+    assert (np.diff(dice, axis=0) >= 0).all()
+    assert (sizes[1] > sizes[0]).any()
+    assert (sizes[3] > sizes[1]).any()
+
+
 def test_an_existing_package_is_never_overwritten(archive_package, sample_slide):
     before = folder_bytes(archive_package[0])
     with pytest.raises(Conflict):

@@ -21,8 +21,9 @@ from adaslide.adapters.agents.cda import CdaAgent, thumbnail_planes
 from adaslide.adapters.inference.weights import Weights, weights_named
 from adaslide.domain.errors import DigestMismatch, InputError
 from adaslide.domain.pixels import shrink
-from adaslide.domain.profile import PROFILES
+from adaslide.domain.profile import profile_named
 from adaslide_models import weights as trained_weights
+from adaslide_models.data.first_rung import SEARCHED
 from adaslide_models.data.rewards_table import UNKNOWN, RewardsTable, load_table, make_table
 from adaslide_models.data.rewards_table import TableSettings as Settings
 from adaslide_models.data.sources import read_split
@@ -147,7 +148,7 @@ def made_up():
         np.where(bright == 1, 0.9, 0.3).astype(np.float32),
         np.where(np.arange(48) < 24, np.where(bright == 1, 1, 11), UNKNOWN).astype(np.int32),
         *(weights_named(name).digest.hex() for name in ("nuclei-unet", "fie-compact-x4")),
-        PROFILES["archive"].id,
+        profile_named(SEARCHED).id,
     )
 
 
@@ -182,7 +183,7 @@ def test_the_reward_rises_and_what_is_served_is_what_was_trained(config, made_up
         np.testing.assert_allclose(served.model.run(planes), expected, atol=1e-4)
     for shape in ((1, 3, 32, 32), (2, 3, 33, 70), (3, 3, 120, 128)):
         assert served.model.run(np.zeros(shape, np.float32)).shape == shape[:1]
-    assert served.search(tissue(0, fine=False), PROFILES["archive"]).proposed < 12
+    assert served.search(tissue(0, fine=False), profile_named(SEARCHED), 40_000).proposed < 12
 
 
 def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(config, made_up):

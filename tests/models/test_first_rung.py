@@ -11,13 +11,14 @@ from adaslide.adapters.rungs.exact import ExactRung
 from adaslide.adapters.segmenters.otsu import OtsuSegmenter
 from adaslide.domain.fidelity import IDENTICAL, Floors
 from adaslide.domain.geometry import PatchIndex
-from adaslide.domain.profile import PROFILES, profile_named
+from adaslide.domain.profile import profile_named
 from adaslide.domain.search import Bisection
 from adaslide.pipeline.encode_patch import PatchEncoder, PatchInput
 from adaslide.ports.rungs import PatchSource
+from adaslide_models.data.first_rung import SEARCHED
 from adaslide_models.first_rung import FirstRung, calibrated, costs_of, measurements
 
-ARCHIVE = PROFILES["archive"]
+ARCHIVE = profile_named(SEARCHED)
 COSTS = (2, 2, 2, 1, 1, 1, 1, 1)
 
 
@@ -25,7 +26,7 @@ COSTS = (2, 2, 2, 1, 1, 1, 1, 1)
 class Starts:
     place: int
 
-    def search(self, image, profile):
+    def search(self, image, profile, whole_bytes):
         return Bisection(len(profile.ladder), self.place)
 
 

@@ -111,7 +111,7 @@ def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(config):
 
 def test_what_it_ends_with_is_never_cheaper_than_the_oracle(config):
     table = made_up(120, 1)
-    found = followed(Run(config, table).mean, table, np.repeat(LIMITS, 120, axis=0), 0.03)
+    found = followed(Run(config, table).mean, table, np.repeat(LIMITS, 120, axis=0), 600)
     assert found["over_oracle"] >= 1
     assert 1 <= found["measurements"] <= RUNGS
 

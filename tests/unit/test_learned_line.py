@@ -104,7 +104,8 @@ class Verdict:
 
 def test_the_second_judge_can_only_demote(tissue, kept):
     encoder = wiring.patch_encoder(planned())
-    alone = replace(encoder, second=None, profile=replace(ARCHIVE, floors=profile_named("archive@1").floors))
+    floors = replace(ARCHIVE.floors, dice_second=0.0)
+    alone = replace(encoder, second=None, profile=replace(ARCHIVE, floors=floors))
     chosen = alone.encode(tissue).outcome
     assert np.isnan(chosen.fidelity.dice_second)
     assert len(chosen.payload) <= len(kept.payload)
@@ -205,7 +206,7 @@ def test_what_may_differ_between_machines(metric, told, found, by_net, same):
 
 def test_the_agent_proposes_and_is_recorded(tissue, kept):
     encoder = wiring.patch_encoder(planned())
-    search = encoder.agent.search(tissue.source.pixels, ARCHIVE)
+    search = encoder.agent.search(tissue.source.pixels, ARCHIVE, 40_000)
     assert kept.p_compress == search.p_compress
     assert 0 < search.p_compress < 1
     assert 0 <= search.proposed < len(ARCHIVE.ladder)
@@ -217,7 +218,7 @@ class Says:
     def __init__(self, place):
         self.place = place
 
-    def search(self, image, profile):
+    def search(self, image, profile, whole_bytes):
         return Bisection(len(profile.ladder), self.place, 0.5, lowest=self.place)
 
 

@@ -13,7 +13,7 @@ from adaslide.pipeline.encode_patch import PatchEncoder, PatchInput
 from adaslide.ports.agent import Agent
 from adaslide.ports.rungs import PatchSource
 
-SEARCHED = "archive"
+SEARCHED = "archive@2"
 """The profile whose ladder is searched."""
 
 

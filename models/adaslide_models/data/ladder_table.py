@@ -1,7 +1,7 @@
 """Every rung of a ladder, measured on many patches once: what the sequential agent learns from.
 
     python -m adaslide_models.data.ladder_table --data DIR --split FILE --out FILE.npz
-        [--profile NAME] [--count N] [--plain] [--processes N] [--seed N]
+        [--profile NAME] [--count N] [--plain | --glass SHARE] [--processes N] [--seed N]
 
 A step of the agent costs a quarter of a second to measure, and a run takes millions: they are looked up
 here. The table is bound to the profile it was made for. Needs no torch.
@@ -31,6 +31,8 @@ from adaslide_models.evaluate.rate_fidelity.measured import CellMeter, Values, l
 MPP = 0.5
 """Micrometres per pixel that the crops are taken to have; see `SHRINK`."""
 SIDE = 512
+GLASS = 0.2
+"""Share of the patches, by default, that are made to lie beside glass."""
 GATED = ("dice", "dice_window_min", "ssim", "dice_second")
 
 
@@ -113,11 +115,12 @@ def main() -> None:
     parser.add_argument("--profile", default="archive")
     parser.add_argument("--count", type=int, default=320, help="patches")
     parser.add_argument("--plain", action="store_true", help="patches as they are: for validation")
+    parser.add_argument("--glass", type=float, default=GLASS, help="share of patches beside glass")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     sources = [source for split in given.split for source in read_split(given.data, split)]
-    variety = NONE if given.plain else Variety()
+    variety = NONE if given.plain else Variety(glass=given.glass)
     profile = profile_named(given.profile)
     make_table(sources, profile, given.count, variety, given.seed, given.processes).save(given.out)
 

@@ -52,6 +52,8 @@ class Variety:
     jpeg: float = 0.25
     jpeg_quality: tuple[int, int] = (40, 92)
     """Slides arrive as JPEG: its blocks are part of what an original looks like."""
+    glass: float = 0.0
+    """Patches at the border of tissue are mostly glass; most training images hold none."""
 
 
 NONE = Variety(stain=0, blur=0, sharpen=0, noise=0, jpeg=0)
@@ -168,6 +170,8 @@ def crop(pixels: Pixels, side: int, factors: tuple[float, float], random: np.ran
 def varied(pixels: Pixels, variety: Variety, random: np.random.Generator) -> Pixels:
     """(h, w, 3) ``pixels`` as another stain, optics, sensor and encoder might have given them."""
     values = pixels.astype(np.float32)
+    if variety.glass and random.random() < variety.glass:
+        values = _beside_glass(values, random)
     if random.random() < variety.stain:
         values = _restained(values, variety.stain_spread, random)
     if random.random() < variety.blur:
@@ -195,6 +199,19 @@ def _restained(
     density = density * random.uniform(1 - spread, 1 + spread, 3) + random.uniform(-0.02, 0.02, 3)
     restained: npt.NDArray[np.float32] = (256 * 10 ** -(density @ _STAINS) - 1).astype(np.float32)
     return restained
+
+
+def _beside_glass(values: npt.NDArray[np.float32], random: np.random.Generator) -> npt.NDArray[np.float32]:
+    """Half of the patch or more, in blobs with soft edges, as a scanner sees glass."""
+    height, width = values.shape[:2]
+    blobs = gaussian_filter(random.standard_normal((height, width)), height / random.uniform(4, 12))
+    outside = (blobs < np.quantile(blobs, random.uniform(0.5, 1.0))).astype(np.float32)
+    share = gaussian_filter(outside, random.uniform(1, 4))[..., None]
+    level = random.uniform(226, 246) + random.uniform(-3, 3, 3)
+    uneven = gaussian_filter(random.standard_normal((height, width, 1)), (height / 8, height / 8, 0))
+    glass = level + 2 * uneven / uneven.std() + random.standard_normal(values.shape) * random.uniform(0.3, 2)
+    mixed: npt.NDArray[np.float32] = (values * (1 - share) + glass * share).astype(np.float32)
+    return mixed
 
 
 def _turned(pixels: Pixels, turns: int, mirror: bool) -> Pixels:

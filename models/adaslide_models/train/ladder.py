@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from adaslide.adapters.agents.ladder import LAST_RESORT, bytes_of, chances, next_rung
+from adaslide.adapters.agents.ladder import bytes_of, chances, next_rung
 from adaslide.domain.profile import profile_named
 from adaslide_models import weights
-from adaslide_models.data.ladder_table import LadderTable, load_table, make_table
+from adaslide_models.data.ladder_table import GLASS, LadderTable, load_table, make_table
 from adaslide_models.data.patches import NONE as AS_THEY_ARE
 from adaslide_models.data.patches import Variety
 from adaslide_models.data.sources import check_known, list_digest, read_split
@@ -37,6 +37,8 @@ DICE_FLOORS = (0.80, 0.85, 0.90, 0.95)
 """At which runs are validated."""
 DEEPEST = 4
 """Measurements before the last state that is learned from."""
+WHOLE_BYTES = 45_000.0
+"""Of a patch that is kept whole: about what its JPEG tiles take, transcoded."""
 BYTES_WEIGHT = 2.0
 """Of the error in the logarithm of bytes, beside the cross-entropy of holding."""
 
@@ -59,7 +61,7 @@ class Ladder:
 
     patches: int = 320
     val_patches: int = 60
-    variety: Variety = field(default_factory=Variety)
+    variety: Variety = field(default_factory=lambda: Variety(glass=GLASS))
     processes: int = 2
     """That make the tables."""
 
@@ -68,8 +70,8 @@ class Ladder:
     batch: int = 128
     explore: float = 0.5
     """Share of measurements before a state that are drawn at random, not by the search."""
-    price: float = 0.03
-    """What a measurement may cost, as a share of the bytes that are expected."""
+    price: float = 500.0
+    """Bytes that a measurement must promise to save."""
     jitter: Jitter = field(default_factory=Jitter)
     dice_floors: tuple[float, float] = (0.6, 0.97)
     learning_rate: float = 1e-3
@@ -160,7 +162,7 @@ def steps(net: nn.Module, patches: Patches, tried: torch.Tensor, price: float) -
     odds, sizes = net(patches.state(tried)).numpy().swapaxes(0, 1)
     kept = torch.where(tried & patches.held, patches.bytes, torch.inf).amin(dim=1).tolist()
     return [
-        next_rung(chance, size, done, best if np.isfinite(best) else None, price)
+        next_rung(chance, size, done, best if np.isfinite(best) else None, price, WHOLE_BYTES)
         for chance, size, done, best in zip(chances(odds), bytes_of(sizes), tried.numpy(), kept, strict=True)
     ]
 
@@ -182,14 +184,14 @@ def followed(net: nn.Module, table: LadderTable, limits: np.ndarray, price: floa
     return {
         "over_oracle": round(kept / oracle, 4),
         "measurements": round(measured, 3),
-        "cost": round(kept / oracle + price * measured, 4),
+        "cost": round((kept + price * measured) / oracle, 4),
     }
 
 
 def _kept(patches: Patches, tried: torch.Tensor) -> float:
-    """Mean bytes of the cheapest that was tried and holds, the last resort's where none does."""
+    """Mean bytes of the cheapest that was tried and holds, those of the patch kept whole where none does."""
     sizes = torch.where(tried & patches.held, patches.bytes, torch.inf).amin(dim=1)
-    return float(torch.where(sizes.isinf(), LAST_RESORT, sizes).mean())
+    return float(torch.where(sizes.isinf(), WHOLE_BYTES, sizes).mean())
 
 
 def table_of(

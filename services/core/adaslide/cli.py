@@ -102,7 +102,7 @@ def compress(
     out: Annotated[Path, typer.Option("--out", help="The package folder to make.")],
     profile: Annotated[str, typer.Option("--profile", help="archive, exact or paper.")] = "archive",
     lambda_: Annotated[
-        float | None, typer.Option("--lambda", help="The paper's weight of lost information (profile paper).")
+        float | None, typer.Option("--lambda", help="0-1: weight of lost information.")
     ] = None,
     dice_floor: Annotated[
         float | None, typer.Option("--dice-floor", help="Least Dice of every patch.")

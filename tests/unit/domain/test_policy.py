@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from adaslide.domain.errors import AdaSlideError, ProfileInvalid
 from adaslide.domain.fidelity import IDENTICAL, Fidelity, Floors
 from adaslide.domain.job import TRANSITIONS, JobState
-from adaslide.domain.profile import OTSU, PROFILES, VERSIONS, profile_named
+from adaslide.domain.profile import LOSS_PRICE, OTSU, PROFILES, VERSIONS, profile_named
 from adaslide.domain.rung import PROVENANCE, Codec, Rung
 
 ARCHIVE = Floors(dice=0.85, dice_window_min=0.60, ssim=0.70)
@@ -50,12 +50,12 @@ def test_what_holds_with_the_margin_holds_without(dice, floor):
 
 
 def test_profiles_are_found_by_name_and_by_version():
-    assert profile_named("archive") is profile_named("archive@2") is PROFILES["archive"]
+    assert profile_named("archive") is profile_named("archive@3") is PROFILES["archive"]
     assert profile_named("archive@1").judge == OTSU
     assert PROFILES["archive"].judge != OTSU
 
 
-@pytest.mark.parametrize("name", ["", "archive@3", "Archive", "archive@", "../archive"])
+@pytest.mark.parametrize("name", ["", "archive@4", "Archive", "archive@", "../archive"])
 def test_other_names_are_refused(name):
     with pytest.raises(ProfileInvalid):
         profile_named(name)
@@ -73,20 +73,28 @@ def test_a_lambda_outside_its_range_is_refused(value):
         PROFILES["paper"].with_lambda(value)
 
 
-def test_lambda_is_the_papers_alone():
-    with pytest.raises(ProfileInvalid, match="paper"):
-        PROFILES["archive"].with_lambda(0.3)
+def test_a_lambda_that_would_turn_nothing_is_refused():
+    for name in ("exact", "archive@1", "archive@2"):
+        with pytest.raises(ProfileInvalid, match="knows no lambda"):
+            profile_named(name).with_lambda(0.3)
     assert PROFILES["paper"].with_lambda(0.3).lambda_ == 0.3
     assert {profile.id: profile.lambda_ for profile in VERSIONS if profile.lambda_ is not None} == {
+        "archive@3": 0.0,
         "paper@1": 0.5,
         "paper@2": 0.5,
     }
 
 
+def test_lambda_is_a_dial_of_archive():
+    assert PROFILES["archive"].loss_price == 0
+    assert PROFILES["archive"].with_lambda(0.25).loss_price == 0.25 * LOSS_PRICE
+    assert PROFILES["paper"].loss_price == 0
+
+
 def test_archive_ladder_is_as_the_format_promises():
     ladder = PROFILES["archive"].ladder
     assert {spec.rung for spec in ladder} == {Rung.X4, Rung.X2, Rung.FINE}
-    assert max(spec.quality for spec in ladder if spec.rung is Rung.FINE) <= 60
+    assert max(spec.quality for spec in ladder if spec.rung is Rung.FINE) <= 75
     assert {spec.codec for spec in ladder} == {Codec.AVIF}
 
 

@@ -1,11 +1,13 @@
 """Bisection through a ladder."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from adaslide.domain.fidelity import IDENTICAL
-from adaslide.domain.search import Bisection, Tried
+from adaslide.domain.search import Bisection, Dial, Tried, cheapest
 
 
 def followed(search, holds):
@@ -43,3 +45,68 @@ def test_nothing_below_the_lowest_is_tried():
 
 def test_an_empty_ladder_has_nothing_to_try():
     assert followed(Bisection(0, 0), lambda place: True) == []
+
+
+def measured(size, dice, *, held=True):
+    return Tried(size, replace(IDENTICAL, dice=dice), held=held)
+
+
+def dialled(ladder, price, proposed=0):
+    """(the rung kept, how many were measured) of a ladder of `Tried`."""
+    search, tried = Dial(Bisection(len(ladder), proposed), len(ladder), price), {}
+    while (place := search.next(tried)) is not None:
+        assert place not in tried
+        tried[place] = ladder[place]
+    return search.kept(tried), len(tried)
+
+
+LADDERS = st.lists(
+    st.builds(
+        lambda size, dice, held: measured(size, dice, held=held),
+        st.integers(1, 50_000),
+        st.floats(0, 1, width=32),
+        st.booleans(),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+@given(LADDERS, st.integers(0, 11), st.lists(st.floats(0, 1e7), min_size=2, max_size=12))
+def test_neither_bytes_nor_dice_fall_when_the_price_of_loss_rises(ladder, proposed, prices):
+    kept = [dialled(ladder, price, proposed)[0] for price in sorted(prices)]
+    assert (None in kept) is (set(kept) == {None})
+    if None not in kept:
+        assert all(ladder[place].held for place in kept)
+        sizes = [ladder[place].bytes for place in kept]
+        dice = [ladder[place].fidelity.dice for place in kept]
+        assert sizes == sorted(sizes)
+        assert dice == sorted(dice)
+
+
+def test_a_step_is_taken_when_it_is_worth_its_bytes():
+    ladder = [measured(1000, 0.80), measured(2000, 0.90), measured(4000, 0.92)]
+    assert dialled(ladder, 0)[0] == 0
+    assert dialled(ladder, 9_000)[0] == 0
+    assert dialled(ladder, 11_000)[0] == 1
+    assert dialled(ladder, 99_000)[0] == 1
+    assert dialled(ladder, 101_000)[0] == 2
+
+
+def test_rungs_that_are_no_step_do_not_end_the_climb():
+    ladder = [
+        measured(1000, 0.80),
+        measured(900, 0.95),
+        measured(3000, 0.9, held=False),
+        measured(4000, 0.99),
+    ]
+    assert dialled(ladder, 0) == (0, 4)
+    assert dialled([ladder[0], measured(1500, 0.7), *ladder[2:]], 1e6)[0] == 3
+
+
+@given(LADDERS, st.integers(0, 11))
+def test_without_a_price_the_cheapest_is_kept(ladder, proposed):
+    tried, search = {}, Bisection(len(ladder), proposed)
+    while (place := search.next(tried)) is not None:
+        tried[place] = ladder[place]
+    assert dialled(ladder, 0, proposed)[0] == search.kept(tried) == cheapest(tried)

@@ -47,7 +47,7 @@ def test_a_plan_comes_back_the_same():
     assert back.facts == made.facts
     assert back.profile == made.profile
     assert back.profile.floors.dice == 0.91
-    assert back.profile.lambda_ is None
+    assert back.profile.lambda_ == 0
     paper = plan(FakeReader(), PROFILES["paper"].with_lambda(0.3))
     assert CompressionPlan.from_bytes(paper.to_bytes()).profile.lambda_ == 0.3
     assert (back.mpp, back.mpp_origin, back.patch) == (0.25, MppOrigin.PROPERTIES, 512)

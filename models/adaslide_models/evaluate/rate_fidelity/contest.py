@@ -27,7 +27,7 @@ from adaslide_models.evaluate.rate_fidelity.curves import (
 from adaslide_models.evaluate.rate_fidelity.measured import CellMeter, Table, measure
 from adaslide_models.evaluate.rate_fidelity.ours import Ours, compressed
 from adaslide_models.evaluate.rate_fidelity.pictures import draw, draw_worst
-from adaslide_models.evaluate.rate_fidelity.searches import bisected
+from adaslide_models.evaluate.rate_fidelity.searches import bisected, by_agent
 
 FLOORS = (0.80, 0.85, 0.90, 0.95)
 """Of Dice."""
@@ -161,6 +161,7 @@ def _advantages(cells: list[Cell], table: Table, one: Ours, ours: list[Ours]) ->
             cheapest_uniform(table, every, p5, floors.dice)[0] / float(size["best"].mean())
         ),
         "oracle_share_of_rungs": _shares(table, best),
+        "agent": by_agent(table, one.profile, (cell.pixels for cell in cells)),
         "bisection": bisected(table, one.profile),
         "paper_bytes": round(float(picked(table.bytes, hybrid).mean())),
         "paper_dice_mean": round(mean(picked(table.metric("dice"), hybrid)), 4),

@@ -1,34 +1,44 @@
 """What other searches would have ended with, by looking up what was measured of every rung."""
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
+from adaslide import wiring
 from adaslide.domain.fidelity import METRICS, Fidelity
+from adaslide.domain.pixels import Pixels
 from adaslide.domain.profile import Profile
-from adaslide.domain.search import Bisection, Tried
-from adaslide.ports.agent import Search
+from adaslide.domain.search import Bisection, Search, Tried
+from adaslide.pipeline.encode_patch import LOSSLESS_SHARE
 from adaslide_models.evaluate.rate_fidelity.measured import Table, ladder_of
 
 
 def bisected(table: Table, profile: Profile) -> dict[str, Any]:
     """Bisection from the middle of the profile's ladder, as every profile without an agent searches."""
     length = len(profile.ladder)
-    return searched(table, profile, lambda: Bisection(length, length // 2))
+    return searched(table, profile, (Bisection(length, length // 2) for _ in table.bytes))
 
 
-def searched(table: Table, profile: Profile, search: Callable[[], Search]) -> dict[str, Any]:
-    """Mean bytes that ``search`` ends with on every patch, and the rungs that it measured. A patch on which
+def by_agent(table: Table, profile: Profile, patches: Iterable[Pixels]) -> dict[str, Any]:
+    """The profile's own agent, shown the ``patches`` of the table."""
+    agent = wiring.agent_named(profile.agent)
+    searches = (agent.search(image, profile, round(LOSSLESS_SHARE * image.size)) for image in patches)
+    return searched(table, profile, searches)
+
+
+def searched(table: Table, profile: Profile, searches: Iterable[Search]) -> dict[str, Any]:
+    """Mean bytes that each patch's search ends with, and the rungs that it measured. A patch on which
     no rung holds takes the bytes of its dearest."""
     sizes, values = ladder_of(table, profile)
     kept, measured = [], []
-    for size, fidelity in zip(sizes, values, strict=True):
+    for size, fidelity, looking in zip(sizes, values, searches, strict=True):
         rungs = [Fidelity(**dict(zip(METRICS, map(float, one), strict=True))) for one in fidelity]
-        looking, tried = search(), dict[int, Tried]()
+        tried = dict[int, Tried]()
         while (place := looking.next(tried)) is not None:
             held = profile.floors.held_by(rungs[place], margin=True)
             tried[place] = Tried(int(size[place]), rungs[place], held)
-        kept.append(min((one.bytes for one in tried.values() if one.held), default=float(size.max())))
+        found = looking.kept(tried)
+        kept.append(float(size.max()) if found is None else float(size[found]))
         measured.append(len(tried))
     return {"bytes": round(float(np.mean(kept))), "rungs_measured": round(float(np.mean(measured)), 3)}

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
-from math import nan
+from math import isnan, nan
 from typing import Protocol
 
 METRICS = ("dice", "dice_window_min", "ssim", "psnr", "delta_e", "max_error", "dice_second")
@@ -71,13 +71,14 @@ class Floors:
 
     def slack(self, fidelity: Measurable) -> float:
         """How far ``fidelity`` is above the floors with their margin: at the first that is violated, else
-        at the nearest. Positive or 0 where all are held; nothing is asked for after the first violated."""
+        at the nearest. Positive or 0 where all are held, -1 at what was not measured; nothing is asked for
+        after the first violated."""
         least = 1.0
         for name, floor in self.as_dict().items():
             if floor > 0:
                 over = getattr(fidelity, name) - min(floor + self.margin, 1.0)
                 if not over >= 0:
-                    return float(over)
+                    return -1.0 if isnan(over) else float(over)
                 least = min(least, over)
         return float(least)
 

@@ -12,11 +12,15 @@ NUCLEI_UNET = "nuclei-unet@8211c0dae8b6"
 FIE_X4 = "fie-compact-x4@92b417ce0215"
 FIE_X2 = "fie-compact-x2@7e7aa466f203"
 CDA = "cda-resnet18@517f21440207"
+CDA_LADDER = "cda-ladder@a7ea9cced841"
 """Weights, pinned: their name and the first twelve digits of their ONNX file's sha256. Other weights
 of the same name would be another promise, and need another version of the profile."""
 
 PAPER_TAU = 0.6
 """The paper's quality threshold on Dice below which Compress is punished (Methods, Eq. 4)."""
+
+LOSS_PRICE = 10.0
+"""Where lambda is a dial, at 1: a tenth of Dice is worth the bytes of the patch kept whole."""
 
 SECOND_DICE = 0.70
 """The second judge's floor in `archive`: an alarm, not an aim. It is cruder than the first, and a floor as
@@ -34,7 +38,9 @@ class Profile:
     and can only reject it. ``restorers`` are tried beside bicubic where a rung is restored, the better is
     kept. ``agent`` proposes the rung that is measured first, None the middle of the ladder; where
     ``promotes`` is False nothing cheaper than its proposal is tried. All four are `OTSU` or pinned weights.
-    ``lambda_`` is the paper's weight of lost information, None where no decision knows it.
+    ``lambda_`` is the paper's weight of lost information, None where no decision knows it. Under the paper's
+    reward it turns nothing; where ``is_dial``, 0 keeps the cheapest rung that holds and more of it buys
+    fidelity above the floors: from bytes to Dice, see `loss_price`.
     """
 
     name: str
@@ -43,6 +49,7 @@ class Profile:
     floors: Floors
     allow_background: bool = True
     lambda_: float | None = None
+    is_dial: bool = False
     judge: str = OTSU
     second_judge: str | None = None
     restorers: tuple[str, ...] = ()
@@ -52,6 +59,11 @@ class Profile:
     @property
     def id(self) -> str:
         return f"{self.name}@{self.version}"
+
+    @property
+    def loss_price(self) -> float:
+        """What a Dice of 0 would cost, as a multiple of the bytes of the patch kept whole."""
+        return LOSS_PRICE * (self.lambda_ or 0.0) if self.is_dial else 0.0
 
     def with_floors(self, *, dice: float | None = None) -> "Profile":
         """The profile with another Dice floor; raises `ProfileInvalid` outside [0, 1)."""
@@ -67,7 +79,7 @@ class Profile:
         if lambda_ is None:
             return self
         if self.lambda_ is None:
-            raise ProfileInvalid(f"lambda belongs to the profile paper; {self.id} is steered by its floors")
+            raise ProfileInvalid(f"{self.id} knows no lambda: it is steered by its floors")
         if not 0.0 <= lambda_ <= 1.0:
             raise ProfileInvalid(f"lambda is in [0, 1], not {lambda_}")
         return replace(self, lambda_=lambda_)
@@ -115,6 +127,28 @@ VERSIONS: tuple[Profile, ...] = (
         second_judge=OTSU,
         restorers=(FIE_X4, FIE_X2),
         agent=CDA,
+    ),
+    replace(
+        _ARCHIVE_1,
+        version=3,
+        ladder=(
+            *(_avif(Rung.X4, 4, q) for q in (30, 45)),
+            _avif(Rung.X2, 2, 20),
+            _avif(Rung.X4, 4, 60),
+            *(_avif(Rung.X2, 2, q) for q in (30, 40)),
+            *(_avif(Rung.FINE, 1, q) for q in (8, 12, 16, 20)),
+            _avif(Rung.X2, 2, 50),
+            *(_avif(Rung.FINE, 1, q) for q in (25, 30)),
+            _avif(Rung.X2, 2, 60),
+            *(_avif(Rung.FINE, 1, q) for q in (35, 40, 50, 60, 75)),
+        ),
+        floors=replace(_ARCHIVE_1.floors, dice_second=SECOND_DICE, ssim=0.5),
+        lambda_=0.0,
+        is_dial=True,
+        judge=NUCLEI_UNET,
+        second_judge=OTSU,
+        restorers=(FIE_X4, FIE_X2),
+        agent=CDA_LADDER,
     ),
     Profile("exact", 1, (), Floors(), allow_background=False),
     _PAPER_1,

@@ -1,7 +1,9 @@
-"""Looking for the cheapest rung of a ladder that holds the floors, a measurement at a time."""
+"""Looking for the rung to keep of a ladder, a measurement at a time: the cheapest that holds the floors, or a
+dearer one where what it loses less is worth its bytes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from adaslide.domain.fidelity import Measurable
 
@@ -14,6 +16,35 @@ class Tried:
     bytes: int
     fidelity: Measurable
     held: bool
+
+
+class Search(Protocol):
+    """The agent's way through the ladder of one patch."""
+
+    @property
+    def proposed(self) -> int:
+        """The rung it expects to be right before anything is measured; the ladder's length means the last
+        resort."""
+        ...
+
+    @property
+    def p_compress(self) -> float | None:
+        """The probability of compression, None where the agent estimates none."""
+        ...
+
+    def next(self, tried: Mapping[int, Tried]) -> int | None:
+        """The rung to measure next, by place in the ladder; None when enough are."""
+        ...
+
+    def kept(self, tried: Mapping[int, Tried]) -> int | None:
+        """The rung to keep once enough are measured, one that holds; None when none does."""
+        ...
+
+
+def cheapest(tried: Mapping[int, Tried]) -> int | None:
+    """The rung of fewest bytes among those that hold, None when none does."""
+    held = [place for place, one in tried.items() if one.held]
+    return min(held, key=lambda place: tried[place].bytes, default=None)
 
 
 class Bisection:
@@ -46,3 +77,52 @@ class Bisection:
         below = (place for place in reversed(range(self._lowest, holds)) if place not in tried)
         self._looked = next(below, None)
         return self._looked
+
+    def kept(self, tried: Mapping[int, Tried]) -> int | None:
+        """See `cheapest`."""
+        return cheapest(tried)
+
+
+class Dial:
+    """Goes on where ``search`` ends: up the ladder, while each rung's smaller loss is worth its bytes.
+
+    ``price`` are the bytes that a Dice of 0 would cost. A rung is a step of the climb if it holds, takes more
+    bytes than the step before and has a greater Dice; the climb ends at the first step that is not worth its
+    bytes. Which rungs are steps does not depend on the price, only how many of them are taken: more at a
+    higher price, and so neither bytes nor Dice ever fall when the price rises.
+    """
+
+    def __init__(self, search: Search, length: int, price: float) -> None:
+        self.proposed = search.proposed
+        self.p_compress = search.p_compress
+        self._search = search
+        self._length = length
+        self._price = price
+        self._step: int | None = None
+        self._ahead: list[int] | None = None
+
+    def next(self, tried: Mapping[int, Tried]) -> int | None:
+        """The rung to measure next, None when enough are."""
+        if self._ahead is None:
+            place = self._search.next(tried)
+            if place is not None:
+                return place
+            self._step = self._search.kept(tried)
+            self._ahead = [] if self._step is None else [*range(self._step + 1, self._length)]
+        while self._ahead and self._ahead[0] in tried:
+            self._climb(tried, self._ahead.pop(0))
+        return self._ahead[0] if self._ahead else None
+
+    def _climb(self, tried: Mapping[int, Tried], place: int) -> None:
+        assert self._step is not None
+        last, one = tried[self._step], tried[place]
+        if not one.held or one.bytes <= last.bytes or one.fidelity.dice <= last.fidelity.dice:
+            return
+        if one.bytes - last.bytes < self._price * (one.fidelity.dice - last.fidelity.dice):
+            self._step = place
+        else:
+            self._ahead = []
+
+    def kept(self, tried: Mapping[int, Tried]) -> int | None:
+        """The last step that was worth its bytes."""
+        return self._step

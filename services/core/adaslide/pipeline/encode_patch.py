@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import nan
+from math import inf, nan
 
 import numpy as np
 
@@ -13,12 +13,12 @@ from adaslide.domain.geometry import PatchIndex
 from adaslide.domain.pixels import Pixels, shrink
 from adaslide.domain.profile import Profile
 from adaslide.domain.rung import Codec, Rung, RungSpec
-from adaslide.domain.search import Tried
+from adaslide.domain.search import Dial, Search, Tried
 from adaslide.package.layout import FIRST_OVERVIEW
 from adaslide.pipeline.measure import Measured, Measurer
 from adaslide.pipeline.proof import crc32c, payload_crc32c
 from adaslide.pipeline.tissue import Colour, is_constant
-from adaslide.ports.agent import Agent, Search
+from adaslide.ports.agent import Agent
 from adaslide.ports.rungs import PatchSource, RungCodec, SupportsAlternatives, TileCodec
 from adaslide.ports.segmenter import Segmenter
 
@@ -27,6 +27,8 @@ LOSSLESS = RungSpec(Rung.LOSSLESS, Codec.JPEGXL)
 BACKGROUND = RungSpec(Rung.BACKGROUND)
 LEAST_EXACT_SHARE = 0.5
 """JPEG XL saves about a quarter: payloads below this share of the source's tiles need no comparison."""
+EXACT_SHARE, LOSSLESS_SHARE = 0.75, 0.25
+"""About what the last resort takes: of the source's tiles, or of the samples where it has none."""
 FILL_TOLERANCE = 3
 """Glass within this many grey levels of the array's fill value is no chunk at all."""
 
@@ -40,6 +42,13 @@ class PatchInput:
     readable: bool
     on_tissue: bool
     source_bytes: int
+
+
+def whole_bytes(patch: PatchInput) -> int:
+    """About what the patch will take if it is kept whole."""
+    if patch.source.tiles:
+        return round(EXACT_SHARE * patch.source_bytes)
+    return round(LOSSLESS_SHARE * 3 * patch.source.valid_width * patch.source.valid_height)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +109,13 @@ class PatchEncoder:
         measurer = Measurer(valid, self.mpp, self.judge, self.second)
         if self.profile.allow_background and not patch.on_tissue and is_constant(valid, self.glass):
             return self._result(patch, self._background(source, measurer), PatchFlag.NONE, None, 0)
-        search = self.agent.search(valid, self.profile)
+        whole, profile = whole_bytes(patch), self.profile
+        price = profile.loss_price * whole
+        search: Search = self.agent.search(valid, profile, whole)
+        if price > 0:
+            search = Dial(search, len(profile.ladder), price)
         chosen, place, count = self._searched(source, measurer, search)
-        kept = self._cheaper_whole(patch, chosen)
+        kept = self._cheaper_whole(patch, chosen, price)
         if chosen is None or kept.spec is not chosen.spec:
             place = len(self.profile.ladder)
         flags = PatchFlag.NONE
@@ -113,7 +126,7 @@ class PatchEncoder:
     def _searched(
         self, source: PatchSource, measurer: Measurer, search: Search
     ) -> tuple[_Candidate | None, int, int]:
-        """The candidate of fewest bytes among those that hold: (candidate, its place, measurements).
+        """What the search keeps: (candidate, its place, measurements).
 
         Never a floor is missed, since only a measured candidate is returned. None: no rung that was
         measured holds them.
@@ -129,11 +142,8 @@ class PatchEncoder:
             best = max((one for one in candidates if one.measured.dice >= least), key=self._rank)
             measured[place] = best
             tried[place] = Tried(len(best.payload), best.measured, self._holds(best.measured))
-        found = [place for place, one in tried.items() if one.held]
-        if not found:
-            return None, len(self.profile.ladder), count
-        place = min(found, key=lambda place: tried[place].bytes)
-        return measured[place], place, count
+        kept = search.kept(tried)
+        return (None, len(self.profile.ladder), count) if kept is None else (measured[kept], kept, count)
 
     def _candidates(self, source: PatchSource, measurer: Measurer, spec: RungSpec) -> list[_Candidate]:
         """The rung's stored image, decoded and measured under every restorer that it has."""
@@ -166,17 +176,19 @@ class PatchEncoder:
         colour = measurer.measure_colour(pixels[: source.valid_height, : source.valid_width])
         return _Kept(BACKGROUND, payload, pixels, Fidelity(nan, nan, nan, *colour))
 
-    def _cheaper_whole(self, patch: PatchInput, chosen: _Candidate | None) -> _Kept:
-        """``chosen``, or the patch kept whole where nothing was chosen or that takes no more bytes."""
+    def _cheaper_whole(self, patch: PatchInput, chosen: _Candidate | None, price: float) -> _Kept:
+        """``chosen``, or the patch kept whole where nothing was chosen or that takes no more bytes, those
+        counted that what is lost of it costs."""
         source = patch.source
-        if chosen and len(chosen.payload) < LEAST_EXACT_SHARE * patch.source_bytes:
+        cost = len(chosen.payload) + price * (1 - chosen.measured.dice) if chosen else inf
+        if chosen and cost < LEAST_EXACT_SHARE * patch.source_bytes:
             return chosen.kept()
         if source.tiles:
             exact = self._exact(source)
             valid = slice(source.valid_height), slice(source.valid_width)
             # Sound tiles may still not be what the reader shows: then they are not this slide's pixels.
             shown = np.array_equal(exact.pixels[valid], source.pixels[valid])
-            if shown and (chosen is None or len(exact.payload) <= len(chosen.payload)):
+            if shown and len(exact.payload) <= cost:
                 return exact
         return chosen.kept() if chosen else self._lossless(source)
 

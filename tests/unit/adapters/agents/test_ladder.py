@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaslide.adapters.agents.ladder import (
-    LAST_RESORT,
     LOOKS,
     PER_RUNG,
     LadderAgent,
@@ -26,6 +25,7 @@ from adaslide.domain.search import Tried
 
 SIZES = np.array([1000, 2000, 4000, 8000, 16000], np.float32)
 NONE = np.zeros(5, bool)
+WHOLE = 45_000.0
 
 
 def array(*values):
@@ -34,37 +34,42 @@ def array(*values):
 
 class TestNextRung:
     def test_a_sure_rung_is_measured_at_once(self):
-        assert next_rung(array(0, 0, 1, 1, 1), SIZES, NONE, None, 0.03) == 2
+        assert next_rung(array(0, 0, 1, 1, 1), SIZES, NONE, None, 100, WHOLE) == 2
 
     def test_a_dear_measurement_makes_it_start_where_it_is_surer(self):
         doubtful = array(0.0, 0.55, 0.95, 1, 1)
-        assert next_rung(doubtful, SIZES, NONE, None, 0.01) == 1
-        assert next_rung(doubtful, SIZES, NONE, None, 0.9) == 2
+        assert next_rung(doubtful, SIZES, NONE, None, 50, WHOLE) == 1
+        assert next_rung(doubtful, SIZES, NONE, None, 3000, WHOLE) == 2
 
     def test_what_holds_is_kept_unless_a_cheaper_one_is_likely_enough(self):
         tried = np.array([0, 0, 0, 1, 0], bool)
-        assert next_rung(array(0.0, 0.01, 0.02, 1, 1), SIZES, tried, 8000, 0.03) is None
-        assert next_rung(array(0.0, 0.1, 0.8, 1, 1), SIZES, tried, 8000, 0.03) == 2
+        assert next_rung(array(0.0, 0.01, 0.02, 1, 1), SIZES, tried, 8000, 240, WHOLE) is None
+        assert next_rung(array(0.0, 0.1, 0.8, 1, 1), SIZES, tried, 8000, 240, WHOLE) == 2
 
     def test_what_was_measured_is_not_measured_again(self):
         tried = np.array([0, 0, 1, 1, 0], bool)
-        assert next_rung(array(0.0, 0.0, 1.0, 1, 1), SIZES, tried, 8000, 0.03) is None
+        assert next_rung(array(0.0, 0.0, 1.0, 1, 1), SIZES, tried, 8000, 240, WHOLE) is None
 
-    def test_nothing_is_left_above_the_dearest(self):
-        assert next_rung(array(1, 1, 1, 1, 1), SIZES, np.array([0, 0, 0, 0, 1], bool), None, 0.03) is None
+    def test_what_is_no_cheaper_than_the_whole_patch_is_not_measured(self):
+        assert next_rung(array(0, 0, 0, 1, 1), SIZES, NONE, None, 100, 7000) is None
+        assert next_rung(array(0, 0, 0, 1, 1), SIZES, NONE, None, 100, 9000) == 3
+        assert next_rung(array(0, 0, 0, 0.001, 0.001), SIZES, NONE, None, 100, WHOLE) is None
+
+    def test_nothing_is_left_when_all_were_tried(self):
+        assert next_rung(array(1, 1, 1, 1, 1), SIZES, ~NONE, None, 100, WHOLE) is None
 
     def test_rungs_are_ordered_by_their_own_bytes(self):
         sizes = array(4000, 1000, 2000, 8000, 16000)
-        assert next_rung(array(1, 0, 0.9, 1, 1), sizes, NONE, None, 0.001) == 2
+        assert next_rung(array(1, 0, 0.9, 1, 1), sizes, NONE, None, 10, WHOLE) == 2
 
     @given(
         st.lists(st.floats(0, 1, width=32), min_size=5, max_size=5),
         st.lists(st.booleans(), min_size=5, max_size=5),
         st.none() | st.floats(500, 20000),
-        st.floats(0.001, 0.5),
+        st.floats(1, 5000),
     )
     def test_it_is_always_an_untried_rung_or_none(self, chance, tried, kept, price):
-        place = next_rung(array(*chance), SIZES, np.array(tried), kept, price)
+        place = next_rung(array(*chance), SIZES, np.array(tried), kept, price, WHOLE)
         assert place is None or not tried[place]
 
 
@@ -72,13 +77,12 @@ class TestClimb:
     def test_against_all_ways_to_climb(self):
         random = np.random.default_rng(3)
         for _ in range(50):
-            chance, price = np.sort(random.random(4)).astype(np.float32), float(random.uniform(0.01, 0.3))
+            chance, price = np.sort(random.random(4)).astype(np.float32), float(random.uniform(50, 5000))
             size = np.sort(random.uniform(500, 20000, 4)).astype(np.float32)
-            unit = price * (np.diff(chance, prepend=0) @ size + (1 - chance[-1]) * LAST_RESORT)
-            costs = {way: expected(way, chance, size, unit) for way in ways(4)}
+            costs = {way: expected(way, chance, size, price) for way in ways(4)}
             best = min(costs.values())
             firsts = {way[0] for way, cost in costs.items() if cost <= best * (1 + 1e-4)}
-            assert climb(chance, size, price) in firsts
+            assert climb(chance, size, price, WHOLE) in firsts
 
 
 def ways(rungs):
@@ -87,13 +91,13 @@ def ways(rungs):
         yield tuple(place for place in range(rungs) if bits >> place & 1)
 
 
-def expected(way, chance, size, unit):
+def expected(way, chance, size, price):
     """Bytes and price of climbing ``way``: the chances are a distribution of the cheapest that holds."""
     total, failed = 0.0, 0.0
     for place in way:
-        total += (1 - failed) * unit + (chance[place] - failed) * size[place]
+        total += (1 - failed) * price + (chance[place] - failed) * size[place]
         failed = chance[place]
-    return total + (1 - failed) * LAST_RESORT
+    return total + (1 - failed) * WHOLE
 
 
 def tried(size, dice, *, held):
@@ -105,13 +109,15 @@ def test_a_search_ends_with_the_cheapest_that_the_measurements_left():
         low = 2 if 2 in found else 0
         return array(*(float(place > low) for place in range(5))), SIZES
 
-    search = LadderSearch(foretold, 0.03)
+    search = LadderSearch(foretold, 100, WHOLE)
     assert search.proposed == 1
     assert search.next({}) == 1
     assert search.next({1: tried(2000, 0.7, held=False)}) == 2
     assert search.next({1: tried(2000, 0.7, held=False), 2: tried(4000, 0.8, held=False)}) == 3
     assert search.next({3: tried(8000, 0.9, held=True), 2: tried(4000, 0.8, held=False)}) is None
     assert search.p_compress is None
+    assert LadderSearch(foretold, 100, WHOLE, small=(0, 2)).p_compress == 1
+    assert LadderSearch(foretold, 100, WHOLE, small=(0,)).p_compress == 0
 
 
 def test_the_net_is_shown_the_floors_and_what_was_found():
@@ -138,11 +144,11 @@ def test_looks_tell_detail_and_colour(sample_pixels):
 
 
 def test_it_knows_its_ladder_only(tmp_path):
-    table = {"rungs": ["x4-q30", "fine-q40"], "price": 0.03}
+    table = {"rungs": ["x4-q30", "fine-q40"], "price": 600}
     weights = Weights("cda-ladder", "agent", tmp_path / "none.onnx", bytes(32), table)
     agent = LadderAgent.of(weights)
     with pytest.raises(ModelError, match="ladder of"):
-        agent.search(np.zeros((8, 8, 3), np.uint8), PROFILES["exact"])
+        agent.search(np.zeros((8, 8, 3), np.uint8), PROFILES["paper"], 1000)
     for wrong in (
         {},
         {"rungs": [], "price": 1},

@@ -7,8 +7,8 @@ measure next follows from what is foretold, the bytes at stake and the price of 
 every floor.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from typing import Self
@@ -20,9 +20,10 @@ from adaslide.adapters.inference.onnx import OnnxModel
 from adaslide.adapters.inference.weights import Weights
 from adaslide.domain.errors import ModelError
 from adaslide.domain.fidelity import Floors
-from adaslide.domain.pixels import Pixels, shrink
+from adaslide.domain.pixels import Pixels, pad_to
 from adaslide.domain.profile import Profile
-from adaslide.domain.search import Tried
+from adaslide.domain.rung import RESTORED_RUNGS
+from adaslide.domain.search import Tried, cheapest
 
 LOOKS = 10
 """Numbers that say what a patch looks like."""
@@ -31,9 +32,10 @@ PER_RUNG = 5
 TYPICAL_LOG_BYTES, LOG_BYTES_SPREAD = 8.5, 1.0
 DICE_SPREAD = 0.1
 """What brings the numbers near 1."""
-LAST_RESORT = 45_000.0
-"""Bytes of a patch that is kept exact: about what its JPEG tiles take, transcoded."""
-COARSER = (2, 4, 8, 16)
+AREA = 512 * 512
+"""px of the patches that it learned from; at the borders of a slide there are smaller ones."""
+HALVINGS = 4
+COARSEST = 2**HALVINGS
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 Vector = npt.NDArray[np.float32]
@@ -44,15 +46,22 @@ def looks(image: Pixels) -> Vector:
 
     Detail is what bytes are spent on; the logarithm of its standard deviation in grey levels is given.
     """
-    planes = [image, *(shrink(image, factor) for factor in COARSER)]
-    luma = [plane.astype(np.float32) @ _LUMA for plane in planes]
-    details = []
-    for fine, coarse in pairwise(luma):
-        doubled = coarse.repeat(2, axis=0).repeat(2, axis=1)[: fine.shape[0], : fine.shape[1]]
-        details.append(float(np.log1p(np.std(fine - doubled))))
-    small = planes[-1].reshape(-1, 3).astype(np.float32) / 255
-    colour = [*small.mean(axis=0), *small.std(axis=0)]
-    return np.array([*details, *colour], np.float32)
+    height, width = (-(-side // COARSEST) for side in image.shape[:2])
+    whole = pad_to(image, height * COARSEST, width * COARSEST).astype(np.float32)
+    luma = whole @ _LUMA
+    luma -= luma.mean()
+    energy = [_mean_square(luma)]
+    for _ in range(HALVINGS):
+        luma = luma.reshape(luma.shape[0] // 2, 2, luma.shape[1] // 2, 2).mean(axis=(1, 3))
+        energy.append(_mean_square(luma))
+    # Of an image and its halved one, the mean square of the difference is that of the mean squares.
+    details = [float(np.log1p(np.sqrt(max(fine - coarse, 0.0)))) for fine, coarse in pairwise(energy)]
+    small = whole.reshape(height, COARSEST, width, COARSEST, 3).mean(axis=(1, 3)).reshape(-1, 3) / 255
+    return np.array([*details, *small.mean(axis=0), *small.std(axis=0)], np.float32)
+
+
+def _mean_square(plane: Vector) -> float:
+    return float(np.mean(np.square(plane), dtype=np.float64))
 
 
 def state_of(seen: Vector, floors: Floors, tried: Mapping[int, Tried], rungs: int) -> Vector:
@@ -74,7 +83,8 @@ def state_of(seen: Vector, floors: Floors, tried: Mapping[int, Tried], rungs: in
 class LadderAgent:
     """`Agent` by a net that maps a (1, n) state to (1, 2, rungs): the log-odds that each rung holds, and the
     logarithm of its bytes as `state_of` scales it. ``rungs`` are the names of the ladder that it learned,
-    ``price`` is what a measurement may cost, as a share of the bytes that are expected."""
+    ``price`` are the bytes that a measurement must promise to save: the same for every patch, since it takes
+    as long on each, and nothing else gives the fewest bytes for as many measurements of a slide."""
 
     model: OnnxModel
     rungs: tuple[str, ...]
@@ -91,16 +101,25 @@ class LadderAgent:
             raise ModelError(f"the weights {weights.name} are no agent of a ladder")
         return cls(OnnxModel(weights.path, weights.digest, threads), rungs, price)
 
-    def search(self, image: Pixels, profile: Profile) -> "LadderSearch":
-        """Raises `ModelError` for a profile with another ladder than it learned."""
-        if tuple(spec.name for spec in profile.ladder) != self.rungs:
-            raise ModelError(f"the agent does not know the ladder of {profile.id}")
-        return LadderSearch(partial(self._foretold, looks(image), profile.floors), self.price)
+    def search(self, image: Pixels, profile: Profile, whole_bytes: int) -> "LadderSearch":
+        """Raises `ModelError` for a profile with a rung that it did not learn."""
+        try:
+            own = [self.rungs.index(spec.name) for spec in profile.ladder]
+        except ValueError:
+            raise ModelError(f"the agent does not know the ladder of {profile.id}") from None
+        scale = AREA / (image.shape[0] * image.shape[1])
+        foretold = partial(self._foretold, looks(image), profile.floors, own, scale)
+        small = [place for place, spec in enumerate(profile.ladder) if spec.rung in RESTORED_RUNGS]
+        return LadderSearch(foretold, self.price, whole_bytes, small)
 
-    def _foretold(self, seen: Vector, floors: Floors, tried: Mapping[int, Tried]) -> tuple[Vector, Vector]:
-        state = state_of(seen, floors, tried, len(self.rungs))
-        odds, sizes = self.model.run(state[None])[0]
-        return chances(odds), bytes_of(sizes)
+    def _foretold(
+        self, seen: Vector, floors: Floors, own: list[int], scale: float, tried: Mapping[int, Tried]
+    ) -> tuple[Vector, Vector]:
+        """``own`` are the places of the profile's rungs among those that were learned. The net speaks of the
+        bytes of a whole patch: those of this one times ``scale``."""
+        known = {own[place]: replace(one, bytes=round(one.bytes * scale)) for place, one in tried.items()}
+        odds, sizes = self.model.run(state_of(seen, floors, known, len(self.rungs))[None])[0][:, own]
+        return chances(odds), bytes_of(sizes) / scale
 
 
 def chances(odds: Vector) -> Vector:
@@ -116,61 +135,76 @@ def bytes_of(scaled: Vector) -> Vector:
 
 
 class LadderSearch:
-    """One patch's way; `Search`. ``foretold`` gives (rungs,) chances and bytes for what was tried so far. It
-    estimates no probability of compression: ``p_compress`` stays unknown."""
-
-    p_compress = None
+    """One patch's way; `Search`. ``foretold`` gives (rungs,) chances and bytes for what was tried so far.
+    ``small`` are the rungs whose pixels are restored: ``p_compress`` is the chance that one of them holds."""
 
     def __init__(
-        self, foretold: Callable[[Mapping[int, Tried]], tuple[Vector, Vector]], price: float
+        self,
+        foretold: Callable[[Mapping[int, Tried]], tuple[Vector, Vector]],
+        price: float,
+        whole_bytes: float,
+        small: Sequence[int] = (),
     ) -> None:
         self._foretold = foretold
         self._price = price
-        self.proposed = self.next({}) or 0
+        self._whole_bytes = whole_bytes
+        chance, size = foretold({})
+        first = next_rung(chance, size, np.zeros(len(chance), bool), None, price, whole_bytes)
+        self.proposed = len(chance) if first is None else first
+        self.p_compress = max((float(chance[place]) for place in small), default=None)
 
     def next(self, tried: Mapping[int, Tried]) -> int | None:
-        """None when nothing cheaper is worth a look, or even the dearest rung failed."""
+        """None when nothing cheaper is worth a look."""
         held = [float(one.bytes) for one in tried.values() if one.held]
         chance, size = self._foretold(tried)
-        failed = np.array([place in tried for place in range(len(chance))])
-        return next_rung(chance, size, failed, min(held, default=None), self._price)
+        seen = np.array([place in tried for place in range(len(chance))])
+        return next_rung(chance, size, seen, min(held, default=None), self._price, self._whole_bytes)
+
+    def kept(self, tried: Mapping[int, Tried]) -> int | None:
+        """See `cheapest`."""
+        return cheapest(tried)
 
 
 def next_rung(
-    chance: Vector, size: Vector, tried: npt.NDArray[np.bool_], kept: float | None, price: float
+    chance: Vector,
+    size: Vector,
+    tried: npt.NDArray[np.bool_],
+    kept: float | None,
+    price: float,
+    whole_bytes: float,
 ) -> int | None:
-    """The rung to measure next. ``kept`` are the bytes of the best that holds so far, None for none.
+    """The rung to measure next. ``kept`` are the bytes of the best that holds so far, None for none;
+    ``whole_bytes`` are those of the patch kept whole, which needs no measurement.
 
     With something to keep: the rung that promises to save most, if that is more than the price. Before
     that: the beginning of the climb that is expected to end cheapest, `climb`.
     """
     if kept is not None:
-        gain = np.where(tried, -np.inf, chance * (kept - size) - price * kept)
+        gain = np.where(tried, -np.inf, chance * (kept - size) - price)
         best = int(gain.argmax())
         return best if gain[best] > 0 else None
-    if tried.all() or tried[-1]:
-        return None
     left = np.flatnonzero(~tried)
     order = left[np.argsort(size[left], kind="stable")]
-    return int(order[climb(chance[order], size[order], price)])
+    first = climb(chance[order], size[order], price, whole_bytes)
+    return None if first is None else int(order[first])
 
 
-def climb(chance: Vector, size: Vector, price: float) -> int:
-    """Where to start among rungs in the order of their ``size``, all untried: climbing until one holds.
+def climb(chance: Vector, size: Vector, price: float, whole_bytes: float) -> int | None:
+    """Where to start among rungs in the order of their ``size``, all untried: climbing until one holds, or
+    until nothing that is left is worth a look. None when that is so from the start.
 
     If a rung holds, so does every dearer one: ``chance`` is then the distribution of the cheapest that
-    holds. Exact by dynamic programming from the last resort downwards.
+    holds. Exact by dynamic programming from the patch kept whole downwards.
     """
     known = np.maximum.accumulate(np.minimum(chance, 1 - 1e-6))
     count = len(known)
-    each = np.diff(known, prepend=0.0)
-    price *= float(each @ size + (1 - known[-1]) * LAST_RESORT)
-    ahead = np.full(count + 1, LAST_RESORT)  # expected bytes and price after rung k - 1 has failed
-    first = 0
+    ahead = np.full(count + 1, float(whole_bytes))  # expected bytes and price after rung k - 1 has failed
+    first: int | None = None
     for below in range(count - 1, -1, -1):
         failed = known[below - 1] if below else 0.0
         holds = (known[below:] - failed) / (1 - failed)
         cost = price + holds * size[below:] + (1 - holds) * ahead[below + 1 :]
-        first = below + int(cost.argmin())
-        ahead[below] = cost[first - below]
+        best = int(cost.argmin())
+        first = below + best if cost[best] < whole_bytes else None
+        ahead[below] = min(cost[best], whole_bytes)
     return first
