@@ -55,6 +55,12 @@ def test_the_agent_is_asked():
     assert abs(CdaAgent.of(agent).probability(_picture()) - told) < 5e-4
 
 
+def test_the_agent_of_a_ladder_is_asked():
+    check = check_of("cda-ladder")
+    assert check.ok, check.detail
+    assert re.search(r"^p [01]\.\d{3} for the test picture, twice$", check.detail)
+
+
 def test_an_agent_that_gives_no_probability_is_called_out(tmp_path, monkeypatch):
     """The released agent, but its head's bias is not a number."""
     agent = weights_named(CDA)

@@ -12,12 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from adaslide import codec_runtime, wiring
-from adaslide.adapters.agents.cda import CdaAgent
 from adaslide.adapters.inference import golden
 from adaslide.adapters.inference.weights import Weights, pinned, released
 from adaslide.domain.errors import ModelError, RuntimeMismatch
 from adaslide.domain.pixels import Pixels
-from adaslide.domain.profile import PROFILES
+from adaslide.domain.profile import PROFILES, VERSIONS
 from adaslide.domain.rung import RungSpec
 from adaslide.ports.rungs import PatchSource
 
@@ -96,9 +95,11 @@ def _golden(weights: Weights) -> str:
 
 def _agent(weights: Weights) -> str:
     """Its estimate is never served and only chooses what is tried first: it need be no more than one."""
-    agent = CdaAgent.of(weights)
-    first, second = agent.probability(_picture()), agent.probability(_picture())
-    if not 0 <= first <= 1:
+    agent, asked_by = wiring.agent_of(weights), (p for p in VERSIONS if p.agent == pinned(weights))
+    profile = next(asked_by, PROFILES["paper"])
+    picture = _picture()
+    first, second = (agent.search(picture, profile, picture.size).p_compress for _ in range(2))
+    if first is None or not 0 <= first <= 1:
         raise RuntimeMismatch(f"{first} is no probability")
     if first != second:
         raise RuntimeMismatch(f"gives {first} and then {second} for one picture")

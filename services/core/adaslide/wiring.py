@@ -16,7 +16,7 @@ from adaslide.adapters.agents.bisection import BisectionAgent
 from adaslide.adapters.agents.cda import CdaAgent
 from adaslide.adapters.agents.ladder import LadderAgent
 from adaslide.adapters.child import exit_with_parent
-from adaslide.adapters.inference.weights import weights_pinned
+from adaslide.adapters.inference.weights import Weights, weights_pinned
 from adaslide.adapters.objects.filesystem import FilesystemStore
 from adaslide.adapters.pyramid.tiff import TiffPyramidWriter
 from adaslide.adapters.rungs.exact import ExactRung
@@ -104,7 +104,11 @@ def agent_named(name: str | None) -> Agent:
     """The agent that a profile names; None looks at no patch. Raises `WeightsMissing` and `ModelError`."""
     if not name:
         return BisectionAgent()
-    weights = weights_pinned(name)
+    return agent_of(weights_pinned(name))
+
+
+def agent_of(weights: Weights) -> LadderAgent | CdaAgent:
+    """The agent of an installed weight. Raises `ModelError` when it is none."""
     return LadderAgent.of(weights) if weights.table.get("architecture") == "ladder" else CdaAgent.of(weights)
 
 
