@@ -29,10 +29,10 @@ SHARING = "tests/e2e/service/"
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     """Where several processes run the tests, one runs all of a file, and all that share the e2e services."""
-    return Side(config, log)
+    return ByService(config, log)
 
 
-class Side(LoadFileScheduling):
+class ByService(LoadFileScheduling):
     """See `pytest_xdist_make_scheduler`."""
 
     def _split_scope(self, nodeid):

@@ -52,6 +52,10 @@ def test_ours_are_whole_packages_that_hold_their_floor(document, out):
         assert row["bytes"] == pytest.approx(totals["package_bytes"] / 3, abs=1)
         assert row["dice_min"] >= float(floor)
     assert document["by_floor"]["0.85"]["oracle_gap"] >= 1
+    without = document["by_floor"]["0.85"]["without_floor"]
+    assert set(without) == {name for name, floor in document["floors"].items() if floor > 0}
+    assert all(0 < one["bytes"] <= 1 for one in without.values())
+    assert without["dice"]["patches"] > 0
     assert document["advantage"]["uniform_p5"] > 0
 
 

@@ -23,7 +23,7 @@ from adaslide.adapters.restorers.onnx import OnnxRestorer, with_residual
 from adaslide.adapters.rungs.restored import degraded
 from adaslide.domain.errors import DigestMismatch, InputError, NotFound
 from adaslide_models import weights as trained_weights
-from adaslide_models.data.patches import PairSettings, Variety, make_pairs
+from adaslide_models.data.patches import NONE, PairSettings, Variety, make_pairs, varied
 from adaslide_models.data.sources import read_split
 from adaslide_models.nets.compact import Compact
 from adaslide_models.recipes.overrides import overridden
@@ -188,6 +188,17 @@ def test_pairs_are_the_same_for_any_number_of_processes(data):
     for high, low in zip(one.high, one.low, strict=True):
         for version, spec in zip(low, settings.specs, strict=True):
             np.testing.assert_array_equal(version, degraded(high, spec))
+
+
+def test_patches_beside_glass_are_half_glass_or_more(sample_pixels):
+    patch = sample_pixels[1000:1256, 900:1156]
+    random = np.random.default_rng(0)
+    for _ in range(5):
+        mixed = varied(patch, replace(NONE, glass=1.0), random)
+        assert mixed.shape == patch.shape
+        assert (np.ptp(mixed[mixed.min(axis=2) > 210], axis=0) < 45).all()
+        assert (mixed.min(axis=2) > 210).mean() > 0.45
+    assert np.array_equal(varied(patch, NONE, random), patch)
 
 
 def test_batches_keep_low_and_high_together(data):

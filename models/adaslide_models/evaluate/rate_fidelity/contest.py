@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from adaslide import wiring
 from adaslide.domain.errors import Conflict
+from adaslide.domain.fidelity import Floors
 from adaslide.domain.profile import Profile
 from adaslide_models.evaluate.rate_fidelity.cells import Cell, cells_of, sources_of, write_slide
 from adaslide_models.evaluate.rate_fidelity.contestants import CODECS
@@ -161,6 +163,7 @@ def _advantages(cells: list[Cell], table: Table, one: Ours, ours: list[Ours]) ->
             cheapest_uniform(table, every, p5, floors.dice)[0] / float(size["best"].mean())
         ),
         "oracle_share_of_rungs": _shares(table, best),
+        "without_floor": _without(table, floors),
         "agent": by_agent(table, one.profile, (cell.pixels for cell in cells)),
         "bisection": bisected(table, one.profile),
         "paper_bytes": round(float(picked(table.bytes, hybrid).mean())),
@@ -177,6 +180,20 @@ def _uniform_at_all_floors(table: Table, one: Ours) -> float | None:
         if column.codec and share[i] >= 0.95
     ]
     return round(min(enough) / one.mean_bytes(), 3) if enough else None
+
+
+def _without(table: Table, floors: Floors) -> dict[str, dict[str, float]]:
+    """What each floor costs: the oracle's bytes without it over those with all, margins kept, and the share
+    of the patches that would then be kept otherwise."""
+    kept = picked(table.bytes, oracle(table, floors, margin=True))
+    result = {}
+    for name in (name for name, floor in floors.as_dict().items() if floor > 0):
+        freed = picked(table.bytes, oracle(table, replace(floors, **{name: 0.0}), margin=True))
+        result[name] = {
+            "bytes": round(float(freed.mean() / kept.mean()), 3),
+            "patches": round(float((freed != kept).mean()), 4),
+        }
+    return result
 
 
 def _shares(table: Table, columns: Indices) -> dict[str, float]:

@@ -43,12 +43,12 @@ class PatchInput:
     on_tissue: bool
     source_bytes: int
 
-
-def whole_bytes(patch: PatchInput) -> int:
-    """About what the patch will take if it is kept whole."""
-    if patch.source.tiles:
-        return round(EXACT_SHARE * patch.source_bytes)
-    return round(LOSSLESS_SHARE * 3 * patch.source.valid_width * patch.source.valid_height)
+    @property
+    def whole_bytes(self) -> int:
+        """About what it will take if it is kept whole."""
+        if self.source.tiles:
+            return round(EXACT_SHARE * self.source_bytes)
+        return round(LOSSLESS_SHARE * 3 * self.source.valid_width * self.source.valid_height)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +109,10 @@ class PatchEncoder:
         measurer = Measurer(valid, self.mpp, self.judge, self.second)
         if self.profile.allow_background and not patch.on_tissue and is_constant(valid, self.glass):
             return self._result(patch, self._background(source, measurer), PatchFlag.NONE, None, 0)
-        whole, profile = whole_bytes(patch), self.profile
-        price = profile.loss_price * whole
-        search: Search = self.agent.search(valid, profile, whole)
+        price = self.profile.loss_price * patch.whole_bytes
+        search: Search = self.agent.search(valid, self.profile, patch.whole_bytes)
         if price > 0:
-            search = Dial(search, len(profile.ladder), price)
+            search = Dial(search, len(self.profile.ladder), price)
         chosen, place, count = self._searched(source, measurer, search)
         kept = self._cheaper_whole(patch, chosen, price)
         if chosen is None or kept.spec is not chosen.spec:
