@@ -35,7 +35,8 @@ def planned(profile=ARCHIVE, mpp=MPP):
     size = Size(PATCH, PATCH)
     facts = SlideFacts(size, (SourceLevel(size, 1.0),), "test", mpp, 20.0, None, None, 1000, "00" * 32)
     tissue = np.ones((1, 1), np.float32)
-    return CompressionPlan(facts, profile, mpp, MppOrigin.PROPERTIES, PATCH, tissue, (243, 243, 243))
+    barred = np.zeros((1, 1), np.uint8)
+    return CompressionPlan(facts, profile, mpp, MppOrigin.PROPERTIES, PATCH, tissue, (243, 243, 243), barred)
 
 
 @pytest.fixture(scope="module")

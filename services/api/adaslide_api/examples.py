@@ -19,7 +19,7 @@ PACKAGE: dict[str, Any] = {
     "id": _PACKAGE,
     "slide": _SLIDE,
     "job": _JOB,
-    "profile": "archive@3",
+    "profile": "archive@4",
     "created_at": _AT,
     "totals": {
         "source_bytes": 1938955,
@@ -59,7 +59,7 @@ JOB: dict[str, Any] = {
     "progress": {"done": 12, "total": 35, "unit": "patches"},
     "attempts": 1,
     "problem": None,
-    "request": {"profile": "archive@3", "lambda": None, "dice_floor": None, "mpp": None},
+    "request": {"profile": "archive@4", "lambda": None, "dice_floor": None, "mpp": None, "protect": None},
     "created_at": _AT,
     "started_at": _AT,
     "finished_at": None,

@@ -7,11 +7,14 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from adaslide.domain.job import JobKind, JobState, Urgency
+from adaslide.pipeline.protected import canonical
 from adaslide.ports.jobs import CompressRequest, JobRecord, PackageRecord, SlideRecord
 from adaslide_api import examples
 
 UrgencyWord = Literal["stat", "routine", "bulk"]
-PatchWord = Literal["corrupt", "proposed", "demoted", "promoted"]
+PatchWord = Literal[
+    "corrupt", "proposed", "demoted", "promoted", "protected", "unknown_stain", "unknown_focus"
+]
 
 
 URGENCY_WORDS: dict[Urgency, UrgencyWord] = {
@@ -50,12 +53,18 @@ class CompressBody(Body):
     lambda_: float | None = Field(None, alias="lambda", allow_inf_nan=False)
     dice_floor: float | None = Field(None, allow_inf_nan=False)
     mpp: float | None = Field(None, allow_inf_nan=False, description="Micrometres per pixel at level 0")
+    protect: dict[str, Any] | None = Field(
+        None,
+        description="GeoJSON polygons in pixels of level 0, as QuPath exports them: nothing of these regions "
+        "is restored. Only the outlines are kept",
+    )
     source: SourceBody | None = Field(None, description="Registers the slide first if it is not known")
     callback_url: str | None = CALLBACK
     urgency: UrgencyWord = Field("routine", description="Whose shards go first; also ahead of other tenants'")
 
     def request(self) -> CompressRequest:
-        return CompressRequest(self.profile, self.lambda_, self.dice_floor, self.mpp)
+        protect = None if self.protect is None else canonical(self.protect)
+        return CompressRequest(self.profile, self.lambda_, self.dice_floor, self.mpp, protect)
 
 
 class HoldBody(Body):
@@ -250,7 +259,8 @@ class PatchOut(BaseModel):
     restorer: str | None = Field(description="bicubic or NAME@DIGEST; null where nothing was restored")
     p_compress: float | None = Field(description="The agent's probability; null where none estimated it")
     flags: list[PatchWord] = Field(
-        description="proposed: kept as was proposed first; demoted, promoted: moved to a safer, cheaper rung"
+        description="proposed: kept as was proposed first; demoted, promoted: moved to a safer, cheaper "
+        "rung; protected, unknown_stain, unknown_focus: why nothing of it was restored"
     )
     measurements: int = Field(description="Candidates that were encoded, restored and measured")
     quality: dict[str, float | None]

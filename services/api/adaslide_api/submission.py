@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 from adaslide.adapters.db.ids import new_id
@@ -43,7 +43,7 @@ def checked_request(slide: SlideRecord, request: CompressRequest) -> CompressReq
     policy = request.policy()
     for judge in filter(None, (policy.judge, policy.second_judge)):
         judge_named(judge, request.mpp or slide.facts["mpp"])
-    return CompressRequest(policy.id, request.lambda_, request.dice_floor, request.mpp)
+    return replace(request, profile=policy.id)
 
 
 def _first_message(job: JobRecord) -> Message:

@@ -108,6 +108,9 @@ def compress(
         float | None, typer.Option("--dice-floor", help="Least Dice of every patch.")
     ] = None,
     mpp: Annotated[float | None, typer.Option("--mpp", help="Micrometres per pixel of level 0.")] = None,
+    protect: Annotated[
+        Path | None, typer.Option("--protect", help="GeoJSON: restore nothing of these regions.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Compress SLIDE into a package: every patch measured, none below the floor."""
@@ -115,7 +118,14 @@ def compress(
 
     with _progress("compressing") as advance:
         totals = library.compress(
-            slide, out, profile=profile, lambda_=lambda_, dice_floor=dice_floor, mpp=mpp, progress=advance
+            slide,
+            out,
+            profile=profile,
+            lambda_=lambda_,
+            dice_floor=dice_floor,
+            mpp=mpp,
+            protect=protect,
+            progress=advance,
         )
     if as_json:
         print_json(totals)
@@ -286,6 +296,9 @@ def _show(totals: dict[str, Any]) -> None:
     patches = totals["patches"]
     rungs = ", ".join(f"{count} {name}" for name, count in patches["by_rung"].items())
     table.add_row("patches", f"{patches['total']}: {rungs}")
+    kept = {word.replace("_", " "): n for word, n in patches.get("not_restored", {}).items() if n}
+    if kept:
+        table.add_row("nothing restored of", ", ".join(f"{n} {word}" for word, n in kept.items()))
     for metric in ("dice", "dice_window_min", "dice_second", "ssim"):
         row, floor = totals["fidelity"].get(metric), totals["floor"].get(metric)
         if row and row["n"] and (floor or metric != "dice_second"):

@@ -1,5 +1,6 @@
 """The library's use-cases on files: what the command line does, as functions."""
 
+import json
 import os
 import shutil
 import time
@@ -12,7 +13,7 @@ import psutil
 from PIL import Image
 
 from adaslide import wiring
-from adaslide.domain.errors import Conflict, NotFound, RegionOutOfRange
+from adaslide.domain.errors import Conflict, InputError, NotFound, RegionOutOfRange
 from adaslide.domain.geometry import Region
 from adaslide.domain.profile import Profile, profile_named
 from adaslide.package.layout import ROOT_KEY
@@ -21,6 +22,7 @@ from adaslide.pipeline.compress_shard import compress_shard, sidecar_key
 from adaslide.pipeline.finalize import finalize
 from adaslide.pipeline.maps import render_map
 from adaslide.pipeline.plan import plan
+from adaslide.pipeline.protected import canonical
 from adaslide.pipeline.report import render_report
 from adaslide.pipeline.verify import VerifyReport, verify
 
@@ -36,14 +38,17 @@ def compress(
     lambda_: float | None = None,
     dice_floor: float | None = None,
     mpp: float | None = None,
+    protect: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
     workers: int | None = None,
 ) -> dict[str, Any]:
     """Compresses ``slide`` into the package folder ``out`` and returns its totals.
 
-    ``out`` appears whole or not at all. ``progress`` is told (patches done, patches in all). Raises
+    ``out`` appears whole or not at all. ``protect`` is a GeoJSON file of regions of which nothing may be
+    restored, see `pipeline.protected`. ``progress`` is told (patches done, patches in all). Raises
     `Conflict` when ``out`` exists, and what `plan`, `compress_shard` and `finalize` raise.
     """
+    regions = None if protect is None else read_regions(protect)
     named = profile_named(profile) if isinstance(profile, str) else profile
     policy = named.with_floors(dice=dice_floor).with_lambda(lambda_)
     if out.exists():
@@ -59,7 +64,7 @@ def compress(
                 wiring.folder_store(partial / "package"),
                 wiring.folder_store(partial / "scratch"),
             )
-            work = plan(reader, policy, mpp)
+            work = plan(reader, policy, mpp, regions)
             encoder, grid, done = wiring.patch_encoder(work), work.grid, 0
 
             def advance(patches: int) -> None:
@@ -84,6 +89,17 @@ def compress(
         return totals
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def read_regions(path: Path) -> str:
+    """The regions of a GeoJSON file, as `canonical` writes them. Raises `NotFound`, `InputError`."""
+    try:
+        geojson = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise NotFound("there is no file of protected regions") from error
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise InputError("the protected regions are no JSON") from error
+    return canonical(geojson)
 
 
 def _partial(out: Path, pid: int) -> Path:

@@ -34,6 +34,7 @@ from adaslide.package.reader import PackageReader
 from adaslide.pipeline.check_patch import PatchChecker
 from adaslide.pipeline.encode_patch import PatchEncoder
 from adaslide.pipeline.export import Exporter
+from adaslide.pipeline.guard import Guard
 from adaslide.pipeline.measure import Measurer
 from adaslide.pipeline.plan import CompressionPlan
 from adaslide.pipeline.report import Baseline
@@ -63,7 +64,7 @@ def patch_encoder(plan: CompressionPlan, nets: Nets | None = None) -> PatchEncod
     ``nets`` judge and restore in the place of the canonical runtime's, whose agent stays: it looks at a
     thumbnail.
     """
-    profile = plan.profile
+    profile = plan.profile.at(plan.mpp)
     tried = tuple(weights_pinned(pin).digest for pin in profile.restorers)
     return PatchEncoder(
         profile=profile,
@@ -77,7 +78,13 @@ def patch_encoder(plan: CompressionPlan, nets: Nets | None = None) -> PatchEncod
         agent=agent_named(profile.agent),
         second=judge_named(profile.second_judge, plan.mpp, nets) if profile.second_judge else None,
         runtime=nets.runtime if nets and (tried or profile.judge != OTSU) else None,
+        guard=guard_of(plan),
     )
+
+
+def guard_of(plan: CompressionPlan) -> Guard | None:
+    """What tells patches that the models of the plan's profile do not know; None without a policy."""
+    return Guard(plan.profile.policy, plan.mpp, plan.glass) if plan.profile.policy else None
 
 
 def _codecs(tried: tuple[bytes, ...], nets: Nets | None) -> Mapping[Rung, RungCodec]:

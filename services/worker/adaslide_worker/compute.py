@@ -63,7 +63,7 @@ class Compute:
 
     def plan(self, slide: Path, request: CompressRequest) -> CompressionPlan:
         with wiring.open_slide(slide) as reader:
-            work = plan(reader, request.policy(), request.mpp)
+            work = plan(reader, request.policy(), request.mpp, request.protect)
         wiring.patch_encoder(work)  # what no shard could do is refused before the first
         return work
 

@@ -119,7 +119,7 @@ def test_a_scale_that_a_net_does_not_know_is_none_of_a_profile_without(client, s
 def test_a_job_waits_and_can_be_cancelled(client, sample_slide):
     client.put("/slides/s", json={"uri": sample_slide.as_uri()})
     job = client.post("/slides/s/compress").json()
-    assert (job["state"], job["request"]["profile"]) == ("queued", "archive@3")
+    assert (job["state"], job["request"]["profile"]) == ("queued", "archive@4")
     assert client.delete(f"/jobs/{job['id']}").json()["state"] == "cancelling"
     assert client.get(job["links"]["self"]).json()["state"] == "cancelling"
 

@@ -50,6 +50,7 @@ def made(source_bytes=1000, dice=0.9, crc_off=0, runtimes=(None,)):
         PATCH,
         np.ones((1, cols), np.float32),
         (242, 242, 242),
+        np.zeros((1, cols), np.uint8),
     )
     pixels = np.full((PATCH, PATCH, 3), 120, np.uint8)
     spec = ARCHIVE.ladder[-1]

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from adaslide import wiring
-from adaslide.domain.errors import InputError, MissingMpp
+from adaslide.domain.decision import PatchFlag
+from adaslide.domain.errors import InputError, MissingMpp, SlideCorrupt
 from adaslide.domain.geometry import Region, Size
 from adaslide.domain.pixels import Pixels
 from adaslide.domain.profile import PROFILES
@@ -30,6 +31,8 @@ class FakeReader:
             "source_bytes": 99,
             "source_sha256": "ab" * 32,
         }
+        self.tissue = changed.pop("tissue", None)
+        self.patches_read = 0
         self.facts = SlideFacts(**(base | changed))
 
     def thumbnail(self, max_side: int) -> Pixels:
@@ -38,7 +41,10 @@ class FakeReader:
         return made
 
     def read(self, region: Region, level: int = 0) -> Pixels:
-        raise AssertionError("planning reads no patch")
+        self.patches_read += 1
+        if self.tissue is None:
+            raise SlideCorrupt("nothing can be read here")
+        return self.tissue
 
 
 def test_a_plan_comes_back_the_same():
@@ -53,6 +59,7 @@ def test_a_plan_comes_back_the_same():
     assert (back.mpp, back.mpp_origin, back.patch) == (0.25, MppOrigin.PROPERTIES, 512)
     assert back.glass == made.glass
     assert np.array_equal(back.tissue, made.tissue)
+    assert np.array_equal(back.barred, made.barred)
     assert back.grid == made.grid
 
 
@@ -92,3 +99,28 @@ def test_encoders_and_checkers_can_be_sent_to_worker_processes():
 @pytest.mark.parametrize(("tile", "patch"), [(240, 480), (256, 512), (512, 512), (1024, 1024), (500, 512)])
 def test_patches_align_to_tiles_where_that_is_possible(tile, patch):
     assert patch_size(FakeReader(tiles=TileLayout(tile, 1, 1, 1)).facts) == patch
+
+
+BROWN = np.random.default_rng(0).normal((120, 80, 40), 20, (512, 512, 3)).clip(0, 255).astype(np.uint8)
+CORNER = "[[[600,600],[610,600],[610,610]]]"
+
+
+@pytest.mark.parametrize(("tissue", "flag"), [(BROWN, PatchFlag.UNKNOWN_STAIN), (None, PatchFlag.NONE)])
+def test_a_slide_whose_tissue_is_strange_is_barred_everywhere(tissue, flag):
+    """A patch that cannot be read tells nothing of the stain."""
+    reader = FakeReader(tissue=tissue)
+    made = plan(reader, PROFILES["archive"])
+    assert reader.patches_read > 0
+    assert set(np.unique(made.barred & PatchFlag.UNKNOWN_STAIN)) == {flag}
+
+
+def test_a_profile_without_a_policy_reads_no_patch():
+    reader = FakeReader(tissue=BROWN)
+    assert not plan(reader, PROFILES["exact"]).barred.any()
+    assert reader.patches_read == 0
+
+
+def test_protected_regions_are_planned_whatever_the_profile():
+    made = plan(FakeReader(), PROFILES["paper"], protect=CORNER)
+    assert [tuple(map(int, at)) for at in np.argwhere(made.barred == PatchFlag.PROTECTED)] == [(1, 1)]
+    assert np.array_equal(CompressionPlan.from_bytes(made.to_bytes()).barred, made.barred)

@@ -1,18 +1,20 @@
 """The numbers that users see, from maps whose answer is known."""
 
+from dataclasses import replace
 from math import nan
 
 import numpy as np
 import pytest
 
-from adaslide.domain.decision import PatchFlag, PatchOutcome
+from adaslide.domain.decision import PatchFlag, PatchOutcome, Promise
 from adaslide.domain.fidelity import IDENTICAL, Fidelity, Floors
 from adaslide.domain.geometry import PatchIndex
 from adaslide.domain.rung import Rung
 from adaslide.package.records import PatchMaps
-from adaslide.pipeline.totals import by_rung, summary, totals_of, violations
+from adaslide.pipeline.totals import by_rung, restored_though_barred, summary, totals_of, violations
 
 FLOORS = Floors(dice=0.85, dice_window_min=0.6, ssim=0.7)
+PROMISE = Promise(FLOORS, replace(FLOORS, ssim=0.9))
 UNKNOWN = Fidelity(*(nan,) * 6)
 
 
@@ -41,7 +43,7 @@ def maps():
 def totals(maps, tiles=6000):
     return totals_of(
         maps,
-        FLOORS,
+        PROMISE,
         source_bytes=9000,
         source_tile_bytes=tiles,
         source_pixel_bytes=60_000,
@@ -86,10 +88,22 @@ def test_shares_and_searches(maps):
 
 
 def test_a_patch_below_a_floor_is_a_violation_and_only_a_lossy_one(maps):
-    assert violations(maps, FLOORS) == []
+    assert violations(maps, PROMISE) == []
     maps.quality["dice"][0, 1] = 0.8
     maps.quality["dice"][1, 0] = 0.1
-    assert violations(maps, FLOORS) == [PatchIndex(0, 1)]
+    assert violations(maps, PROMISE) == [PatchIndex(0, 1)]
+
+
+def test_a_barred_patch_has_higher_floors_and_is_never_restored(maps):
+    place = next(PatchIndex(*map(int, at)) for at in np.argwhere(maps.decision["rung"] == Rung.FINE))
+    at = place.row, place.col
+    maps.quality["ssim"][at] = 0.89
+    maps.decision["flags"][at] |= PatchFlag.UNKNOWN_STAIN
+    assert violations(maps, PROMISE) == [place]
+    assert totals(maps)["patches"]["not_restored"] == {"protected": 0, "unknown_stain": 1, "unknown_focus": 0}
+    assert restored_though_barred(maps) == []
+    maps.decision["rung"][at] = Rung.X2
+    assert restored_though_barred(maps) == [place]
 
 
 def test_nothing_measured_is_said_and_not_averaged():

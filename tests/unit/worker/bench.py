@@ -41,8 +41,8 @@ TOTALS = {
 def plan_of_two_shards():
     facts = SlideFacts(SIZE, (SourceLevel(SIZE, 1.0),), "test", 0.5, 20.0, None, None, 1000, "0" * 64)
     tissue = np.zeros((3, 20), np.float32)
-    glass = (243, 243, 243)
-    return CompressionPlan(facts, PROFILES["archive"], 0.5, MppOrigin.PROPERTIES, 512, tissue, glass)
+    barred, glass = np.zeros((3, 20), np.uint8), (243, 243, 243)
+    return CompressionPlan(facts, PROFILES["archive"], 0.5, MppOrigin.PROPERTIES, 512, tissue, glass, barred)
 
 
 class ScriptedCompute:

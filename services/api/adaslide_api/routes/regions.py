@@ -29,6 +29,9 @@ WORDS: dict[PatchFlag, PatchWord] = {
     PatchFlag.CORRUPT: "corrupt",
     PatchFlag.DEMOTED: "demoted",
     PatchFlag.PROMOTED: "promoted",
+    PatchFlag.PROTECTED: "protected",
+    PatchFlag.UNKNOWN_STAIN: "unknown_stain",
+    PatchFlag.UNKNOWN_FOCUS: "unknown_focus",
 }
 Side = Annotated[int, Query(ge=0, le=10**7)]
 

@@ -135,18 +135,21 @@ class Client:
         lambda_: float | None = None,
         dice_floor: float | None = None,
         mpp: float | None = None,
+        protect: dict[str, Any] | None = None,
         urgency: Urgency | Literal["stat", "routine", "bulk"] = Urgency.ROUTINE,
         callback_url: str | None = None,
         source: str | None = None,
         idempotency_key: str | None = None,
     ) -> Job:
         """The job that compresses the slide; one that has succeeded where the work is done already.
-        ``source`` (a URI) registers the slide first if it is not known."""
+        ``source`` (a URI) registers the slide first if it is not known; ``protect`` is GeoJSON of regions of
+        which nothing may be restored."""
         body = {
             "profile": profile,
             "lambda": lambda_,
             "dice_floor": dice_floor,
             "mpp": mpp,
+            "protect": protect,
             "urgency": urgency.name.lower() if isinstance(urgency, Urgency) else urgency,
             "callback_url": callback_url,
             "source": {"uri": source} if source else None,

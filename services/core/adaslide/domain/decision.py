@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import IntFlag
 
-from adaslide.domain.fidelity import Fidelity
+from adaslide.domain.fidelity import Fidelity, Floors
 from adaslide.domain.geometry import PatchIndex
 from adaslide.domain.rung import Rung
 
@@ -18,6 +18,28 @@ class PatchFlag(IntFlag):
     """Moved to a safer rung than was proposed, because a floor was not held."""
     PROMOTED = 4
     """Moved to a cheaper rung than was proposed, because the floors allowed it."""
+    UNKNOWN_STAIN = 8
+    """Not stained as what the models learned: nothing is restored."""
+    UNKNOWN_FOCUS = 16
+    """Out of focus, or noise: nothing is restored."""
+    PROTECTED = 32
+    """In a region that the caller protects: nothing is restored."""
+
+
+BARRED = PatchFlag.UNKNOWN_STAIN | PatchFlag.UNKNOWN_FOCUS | PatchFlag.PROTECTED
+"""Why nothing of a patch may be restored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """The floors of a package's patches: ``barred`` holds for those of which nothing may be restored."""
+
+    floors: Floors
+    barred: Floors
+
+    def of(self, flags: int) -> Floors:
+        """The floors of a patch with ``flags``, bits of `PatchFlag`."""
+        return self.barred if flags & BARRED else self.floors
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass, replace
 
+from adaslide.domain.decision import Promise
 from adaslide.domain.errors import ProfileInvalid
 from adaslide.domain.fidelity import Floors
-from adaslide.domain.rung import Codec, RestorerKind, Rung, RungSpec
+from adaslide.domain.policy import Policy
+from adaslide.domain.rung import RESTORED_RUNGS, Codec, RestorerKind, Rung, RungSpec
 
 OTSU = "otsu-haematoxylin@1"
 """The judge that needs no training."""
@@ -41,6 +43,7 @@ class Profile:
     ``lambda_`` is the paper's weight of lost information, None where no decision knows it. Under the paper's
     reward it turns nothing; where ``is_dial``, 0 keeps the cheapest rung that holds and more of it buys
     fidelity above the floors: from bytes to Dice, see `loss_price`.
+    ``policy`` says which patches nothing may restore; versions of before had none.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Profile:
     restorers: tuple[str, ...] = ()
     agent: str | None = None
     promotes: bool = True
+    policy: Policy | None = None
 
     @property
     def id(self) -> str:
@@ -64,6 +68,23 @@ class Profile:
     def loss_price(self) -> float:
         """What a Dice of 0 would cost, as a multiple of the bytes of the patch kept whole."""
         return LOSS_PRICE * (self.lambda_ or 0.0) if self.is_dial else 0.0
+
+    def at(self, mpp: float) -> "Profile":
+        """The profile for a slide of ``mpp`` micrometres per pixel: without the rungs that would store the
+        policy's smallest object in too few pixels."""
+        if self.policy is None:
+            return self
+        return replace(self, ladder=tuple(s for s in self.ladder if self.policy.stores(s, mpp)))
+
+    def cautious(self) -> "Profile":
+        """The profile of patches of which nothing may be restored."""
+        ssim = max(self.floors.ssim, self.policy.ssim if self.policy else 0.0)
+        ladder = tuple(spec for spec in self.ladder if spec.rung not in RESTORED_RUNGS)
+        return replace(self, ladder=ladder, floors=replace(self.floors, ssim=ssim))
+
+    @property
+    def promise(self) -> Promise:
+        return Promise(self.floors, self.cautious().floors)
 
     def with_floors(self, *, dice: float | None = None) -> "Profile":
         """The profile with another Dice floor; raises `ProfileInvalid` outside [0, 1)."""
@@ -126,28 +147,30 @@ _ARCHIVE_2 = replace(
     restorers=(FIE_X4, FIE_X2),
     agent=CDA,
 )
+_ARCHIVE_3 = replace(
+    _ARCHIVE_2,
+    version=3,
+    ladder=(
+        *(_avif(Rung.X4, 4, q) for q in (30, 45)),
+        _avif(Rung.X2, 2, 20),
+        _avif(Rung.X4, 4, 60),
+        *(_avif(Rung.X2, 2, q) for q in (30, 40)),
+        *(_avif(Rung.FINE, 1, q) for q in (8, 12, 16, 20)),
+        _avif(Rung.X2, 2, 50),
+        *(_avif(Rung.FINE, 1, q) for q in (25, 30)),
+        _avif(Rung.X2, 2, 60),
+        *(_avif(Rung.FINE, 1, q) for q in (35, 40, 50, 60, 75)),
+    ),
+    floors=replace(_ARCHIVE_2.floors, ssim=0.5),
+    agent=CDA_LADDER,
+    lambda_=0.0,
+    is_dial=True,
+)
 VERSIONS: tuple[Profile, ...] = (
     _ARCHIVE_1,
     _ARCHIVE_2,
-    replace(
-        _ARCHIVE_2,
-        version=3,
-        ladder=(
-            *(_avif(Rung.X4, 4, q) for q in (30, 45)),
-            _avif(Rung.X2, 2, 20),
-            _avif(Rung.X4, 4, 60),
-            *(_avif(Rung.X2, 2, q) for q in (30, 40)),
-            *(_avif(Rung.FINE, 1, q) for q in (8, 12, 16, 20)),
-            _avif(Rung.X2, 2, 50),
-            *(_avif(Rung.FINE, 1, q) for q in (25, 30)),
-            _avif(Rung.X2, 2, 60),
-            *(_avif(Rung.FINE, 1, q) for q in (35, 40, 50, 60, 75)),
-        ),
-        floors=replace(_ARCHIVE_2.floors, ssim=0.5),
-        agent=CDA_LADDER,
-        lambda_=0.0,
-        is_dial=True,
-    ),
+    _ARCHIVE_3,
+    replace(_ARCHIVE_3, version=4, policy=Policy()),
     Profile("exact", 1, (), Floors(), allow_background=False),
     _PAPER_1,
     replace(_PAPER_1, version=2, judge=NUCLEI_UNET, restorers=(FIE_X4,), agent=CDA, promotes=False),

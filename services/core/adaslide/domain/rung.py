@@ -55,6 +55,8 @@ class Codec(IntEnum):
     JPEGXL = 2
     JPEG = 3
     PNG = 4
+    TERSE_AVIF = 5
+    """AVIF whose head is deflated: the same file, shorter."""
 
 
 class RestorerKind(IntEnum):
@@ -87,3 +89,5 @@ class RungSpec:
 
 LOSSLESS_RUNGS = frozenset({Rung.EXACT, Rung.LOSSLESS})
 RESTORED_RUNGS = frozenset(r for r, p in PROVENANCE.items() if p is Provenance.RESTORED)
+RESTORED_BY_SCALE = {2: Rung.X2, 4: Rung.X4}
+"""The rung whose payload a restorer of a scale is for."""

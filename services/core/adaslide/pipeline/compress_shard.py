@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from adaslide.domain.decision import PatchFlag
 from adaslide.domain.errors import SlideCorrupt
 from adaslide.domain.fidelity import METRICS
 from adaslide.domain.geometry import SHARD_PATCHES, PatchGrid, PatchIndex, ShardIndex
@@ -82,8 +83,9 @@ def _encoded(
     waiting: deque[Future[EncodedPatch]] = deque()
     try:
         for index in plan.grid.patches_of(shard):
-            on_tissue = bool(plan.tissue[index.row, index.col] > 0)
-            patch = read_patch(reader, plan.grid, plan.facts.tiles, index, on_tissue=on_tissue)
+            at = index.row, index.col
+            on_tissue, barred = bool(plan.tissue[at] > 0), PatchFlag(int(plan.barred[at]))
+            patch = read_patch(reader, plan.grid, plan.facts.tiles, index, on_tissue=on_tissue, barred=barred)
             waiting.append(executor.submit(encoder.encode, patch))
             if len(waiting) >= IN_FLIGHT:
                 yield waiting.popleft().result()
@@ -101,6 +103,7 @@ def read_patch(
     index: PatchIndex,
     *,
     on_tissue: bool = True,
+    barred: PatchFlag = PatchFlag.NONE,
 ) -> PatchInput:
     """The patch's pixels, edge replicated, and the source tiles under it, which lie as ``layout`` says.
 
@@ -119,6 +122,7 @@ def read_patch(
         readable,
         on_tissue,
         source_bytes=sum(len(tile.data) for row in tiles for tile in row if tile),
+        barred=barred,
     )
 
 

@@ -15,6 +15,7 @@ from adaslide.domain.profile import Profile
 from adaslide.domain.rung import Codec, Rung, RungSpec
 from adaslide.domain.search import Dial, Search, Tried
 from adaslide.package.layout import FIRST_OVERVIEW
+from adaslide.pipeline.guard import Guard
 from adaslide.pipeline.measure import Measured, Measurer
 from adaslide.pipeline.proof import crc32c, payload_crc32c
 from adaslide.pipeline.tissue import Colour, is_constant
@@ -42,6 +43,8 @@ class PatchInput:
     readable: bool
     on_tissue: bool
     source_bytes: int
+    barred: PatchFlag = PatchFlag.NONE
+    """Why nothing of it may be restored, as far as that is known before it is read."""
 
     @property
     def whole_bytes(self) -> int:
@@ -96,6 +99,7 @@ class PatchEncoder:
     agent: Agent
     second: Segmenter | None = None
     runtime: str | None = None
+    guard: Guard | None = None
 
     def encode(self, patch: PatchInput) -> EncodedPatch:
         """Raises `SlideCorrupt` when the patch can neither be read nor kept as it stands."""
@@ -109,6 +113,13 @@ class PatchEncoder:
         measurer = Measurer(valid, self.mpp, self.judge, self.second)
         if self.profile.allow_background and not patch.on_tissue and is_constant(valid, self.glass):
             return self._result(patch, self._background(source, measurer), PatchFlag.NONE, None, 0)
+        barred = patch.barred | (self.guard.barred(valid) if self.guard else PatchFlag.NONE)
+        encoder = replace(self, profile=self.profile.cautious()) if barred else self
+        return encoder._measured(patch, measurer, barred)
+
+    def _measured(self, patch: PatchInput, measurer: Measurer, flags: PatchFlag) -> EncodedPatch:
+        source = patch.source
+        valid = source.pixels[: source.valid_height, : source.valid_width]
         price = self.profile.loss_price * patch.whole_bytes
         search: Search = self.agent.search(valid, self.profile, patch.whole_bytes)
         if price > 0:
@@ -117,9 +128,8 @@ class PatchEncoder:
         kept = self._cheaper_whole(patch, chosen, price)
         if chosen is None or kept.spec is not chosen.spec:
             place = len(self.profile.ladder)
-        flags = PatchFlag.NONE
         if place != search.proposed:
-            flags = PatchFlag.DEMOTED if place > search.proposed else PatchFlag.PROMOTED
+            flags |= PatchFlag.DEMOTED if place > search.proposed else PatchFlag.PROMOTED
         return self._result(patch, kept, flags, search.p_compress, count)
 
     def _searched(

@@ -146,6 +146,7 @@ def _write_root(
         "profile": plan.profile.id,
         "lambda": plan.profile.lambda_,
         "floors": asdict(plan.profile.floors),
+        "barred_floors": asdict(plan.profile.promise.barred),
         "judge": checker.judge.name,
         "second_judge": checker.second.name if checker.second else None,
         "agent": plan.profile.agent,
@@ -168,7 +169,7 @@ def _write_root(
     def write(length: int) -> dict[str, Any]:
         totals = totals_of(
             maps,
-            plan.profile.floors,
+            plan.profile.promise,
             source_bytes=facts.source_bytes,
             source_tile_bytes=facts.tiles.total_bytes if facts.tiles else None,
             source_pixel_bytes=facts.size.pixels * 3,

@@ -2,29 +2,37 @@
 
 import base64
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from adaslide.domain.errors import InputError, MissingMpp
+from adaslide.domain.decision import PatchFlag
+from adaslide.domain.errors import InputError, MissingMpp, SlideCorrupt
 from adaslide.domain.fidelity import Floors
-from adaslide.domain.geometry import PatchGrid, Size
+from adaslide.domain.geometry import PatchGrid, PatchIndex, Size
+from adaslide.domain.pixels import Pixels
 from adaslide.domain.profile import Profile, profile_named
 from adaslide.domain.slide import MPP_RANGE, MppOrigin, SlideFacts, SourceLevel, TileLayout, patch_size
+from adaslide.pipeline.guard import Guard
+from adaslide.pipeline.protected import protected_patches
 from adaslide.pipeline.tissue import Colour, glass_colour, tissue_fraction, tissue_mask
 from adaslide.ports.slides import SlideReader
 
 THUMBNAIL_PER_PATCH = 16
 """Thumbnail px along a patch's side: tissue smaller than 1/16 of a patch is left to the texture test."""
 THUMBNAIL_SIDES = (512, 4096)
+SAMPLED = 12
+"""Patches that are read to tell what slide this is."""
 
 
 @dataclass(frozen=True, slots=True)
 class CompressionPlan:
     """Everything a shard's task must know. ``tissue`` is (rows, cols) float32, the share of each
-    patch that the tissue mask covers; ``glass`` is the colour of the slide's glass."""
+    patch that the tissue mask covers; ``glass`` is the colour of the slide's glass. ``barred`` is
+    (rows, cols) uint8, the `PatchFlag` why nothing of a patch may be restored, as far as known by now."""
 
     facts: SlideFacts
     profile: Profile
@@ -33,6 +41,7 @@ class CompressionPlan:
     patch: int
     tissue: npt.NDArray[np.float32]
     glass: Colour
+    barred: npt.NDArray[np.uint8]
 
     @property
     def fill(self) -> int:
@@ -57,6 +66,7 @@ class CompressionPlan:
             "patch": self.patch,
             "glass": self.glass,
             "tissue": base64.b64encode(self.tissue.tobytes()).decode(),
+            "barred": base64.b64encode(self.barred.tobytes()).decode(),
         }
         return json.dumps(plan).encode()
 
@@ -68,8 +78,9 @@ class CompressionPlan:
         profile = replace(profile, floors=Floors(**plan["floors"]), lambda_=plan["lambda"])
         grid = PatchGrid(facts.size, plan["patch"])
         tissue = np.frombuffer(base64.b64decode(plan["tissue"]), np.float32).reshape(grid.rows, grid.cols)
+        barred = np.frombuffer(base64.b64decode(plan["barred"]), np.uint8).reshape(tissue.shape)
         origin = MppOrigin(plan["mpp_origin"])
-        return cls(facts, profile, plan["mpp"], origin, plan["patch"], tissue, tuple(plan["glass"]))
+        return cls(facts, profile, plan["mpp"], origin, plan["patch"], tissue, tuple(plan["glass"]), barred)
 
 
 def _facts(data: dict[str, Any]) -> SlideFacts:
@@ -83,11 +94,14 @@ def _facts(data: dict[str, Any]) -> SlideFacts:
     return SlideFacts(**(data | changed))
 
 
-def plan(reader: SlideReader, profile: Profile, mpp: float | None = None) -> CompressionPlan:
-    """Facts, scale, tissue and grid of one slide.
+def plan(
+    reader: SlideReader, profile: Profile, mpp: float | None = None, protect: str | None = None
+) -> CompressionPlan:
+    """Facts, scale, tissue and grid of one slide, and what nothing may be restored of.
 
-    ``mpp``, micrometres per pixel, is the caller's and wins over the slide's own. Raises `MissingMpp`
-    when neither knows it, `InputError` when the caller's is out of range.
+    ``mpp``, micrometres per pixel, is the caller's and wins over the slide's own; ``protect`` are regions as
+    `protected.canonical` writes them. Raises `MissingMpp` when nobody knows the scale, `InputError` when the
+    caller's is out of range.
     """
     facts = reader.facts
     low, high = MPP_RANGE
@@ -101,12 +115,40 @@ def plan(reader: SlideReader, profile: Profile, mpp: float | None = None) -> Com
     side = int(np.clip(longest * THUMBNAIL_PER_PATCH // patch, *THUMBNAIL_SIDES))
     thumbnail = reader.thumbnail(side)
     mask = tissue_mask(thumbnail)
+    tissue, glass = tissue_fraction(mask, facts.size, patch), glass_colour(thumbnail, mask)
+    grid, everywhere = PatchGrid(facts.size, patch), PatchFlag.NONE
+    if profile.policy:
+        everywhere = _barring(reader, Guard(profile.policy, scale, glass), grid, tissue)
+    barred = np.full(tissue.shape, int(everywhere), np.uint8)
+    if protect:
+        barred[protected_patches(json.loads(protect), grid)] |= np.uint8(PatchFlag.PROTECTED)
     return CompressionPlan(
         facts=facts,
         profile=profile,
         mpp=scale,
         mpp_origin=MppOrigin.PROPERTIES if mpp is None else MppOrigin.CALLER,
         patch=patch,
-        tissue=tissue_fraction(mask, facts.size, patch),
-        glass=glass_colour(thumbnail, mask),
+        tissue=tissue,
+        glass=glass,
+        barred=barred,
     )
+
+
+def _barring(
+    reader: SlideReader, guard: Guard, grid: PatchGrid, tissue: npt.NDArray[np.float32]
+) -> PatchFlag:
+    """What bars most of some patches with much tissue, and hence the slide: a patch alone may look known,
+    as where a slide of another stain shows its haematoxylin only."""
+    order = np.argsort(-tissue, axis=None, kind="stable")[: np.count_nonzero(tissue)]
+    richest = order[: max(SAMPLED, len(order) // 2)]
+    places = richest[np.linspace(0, len(richest) - 1, min(SAMPLED, len(richest)), dtype=int)]
+    return guard.of_most(_read(reader, grid, places.tolist()))
+
+
+def _read(reader: SlideReader, grid: PatchGrid, places: list[int]) -> Iterator[Pixels]:
+    """Patches by their number, row by row; one that cannot be read says nothing."""
+    for place in places:
+        try:
+            yield reader.read(grid.region(PatchIndex(*divmod(place, grid.cols))))
+        except SlideCorrupt:
+            continue

@@ -6,11 +6,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from adaslide.domain.decision import PatchFlag
-from adaslide.domain.fidelity import METRICS, Floors
+from adaslide.domain.decision import BARRED, PatchFlag, Promise
+from adaslide.domain.fidelity import METRICS
 from adaslide.domain.geometry import PatchIndex
 from adaslide.domain.rung import LOSSLESS_RUNGS, RESTORED_RUNGS, Rung
 from adaslide.package.records import PatchMaps
+
+WHY_NOT_RESTORED = {
+    "protected": PatchFlag.PROTECTED,
+    "unknown_stain": PatchFlag.UNKNOWN_STAIN,
+    "unknown_focus": PatchFlag.UNKNOWN_FOCUS,
+}
+"""The words for what bars a patch from being restored."""
 
 
 def summary(values: npt.NDArray[Any]) -> dict[str, float | int | None]:
@@ -37,16 +44,24 @@ def by_rung(maps: PatchMaps) -> dict[str, dict[str, int]]:
     }
 
 
-def violations(maps: PatchMaps, floors: Floors) -> list[PatchIndex]:
+def violations(maps: PatchMaps, promise: Promise) -> list[PatchIndex]:
     """Patches below a floor. Lossless ones cannot be; glass and damaged patches have nothing to judge."""
     kept = np.isin(maps.decision["rung"], [*LOSSLESS_RUNGS, Rung.BACKGROUND])
     lossy = [PatchIndex(int(row), int(col)) for row, col in np.argwhere(~kept)]
-    return [index for index in lossy if floors.violated_by(maps.fidelity(index))]
+    flags = maps.decision["flags"]
+    return [i for i in lossy if promise.of(int(flags[i.row, i.col])).violated_by(maps.fidelity(i))]
+
+
+def restored_though_barred(maps: PatchMaps) -> list[PatchIndex]:
+    """Patches that were restored although their flags forbid it: there can be none."""
+    barred = (maps.decision["flags"] & BARRED) != 0
+    found = np.argwhere(barred & np.isin(maps.decision["rung"], list(RESTORED_RUNGS)))
+    return [PatchIndex(int(row), int(col)) for row, col in found]
 
 
 def totals_of(
     maps: PatchMaps,
-    floors: Floors,
+    promise: Promise,
     *,
     source_bytes: int,
     source_tile_bytes: int | None,
@@ -76,10 +91,13 @@ def totals_of(
             "by_rung": {name: row["patches"] for name, row in used.items()},
             "bytes_by_rung": {name: row["bytes"] for name, row in used.items()},
             "corrupt": int(np.count_nonzero(flags & PatchFlag.CORRUPT)),
+            "not_restored": {
+                word: int(np.count_nonzero(flags & flag)) for word, flag in WHY_NOT_RESTORED.items()
+            },
         },
         "fidelity": {metric: summary(maps.quality[metric][judged]) for metric in METRICS},
-        "floor": floors.as_dict(),
-        "violations": len(violations(maps, floors)),
+        "floor": promise.floors.as_dict(),
+        "violations": len(violations(maps, promise)),
         "demoted": int(np.count_nonzero(flags & PatchFlag.DEMOTED)),
         "promoted": int(np.count_nonzero(flags & PatchFlag.PROMOTED)),
         "measurements_per_patch": round(float(maps.decision["measurements"].sum()) / max(1, n_judged), 3),

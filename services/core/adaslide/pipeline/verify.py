@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from adaslide.domain.decision import PatchFlag
+from adaslide.domain.decision import PatchFlag, Promise
 from adaslide.domain.errors import Conflict, PackageError
 from adaslide.domain.fidelity import METRICS, Floors
 from adaslide.domain.geometry import PatchIndex
@@ -17,7 +17,7 @@ from adaslide.package.reader import PackageReader
 from adaslide.pipeline.check_patch import PatchChecker, Remeasured
 from adaslide.pipeline.compress_shard import IN_FLIGHT, read_patch
 from adaslide.pipeline.finalize import objects_digest
-from adaslide.pipeline.totals import violations
+from adaslide.pipeline.totals import restored_though_barred, violations
 from adaslide.ports.objects import ReadStore
 from adaslide.ports.slides import SlideReader
 
@@ -75,14 +75,19 @@ def verify(
     keys = sorted(key for key, _ in store.list() if key != ROOT_KEY)
     if objects_digest(store, keys) != block["certificate"]["digest"]:
         report.problems.append("the objects are not those that the certificate names")
-    floors = Floors(**block["floors"])
+    # The first packages have one set of floors for all patches.
+    promise = Promise(Floors(**block["floors"]), Floors(**block.get("barred_floors", block["floors"])))
     try:
-        report.below_floor += [(i.row, i.col) for i in violations(package.maps, floors)]
+        report.below_floor += [(i.row, i.col) for i in violations(package.maps, promise)]
+        report.problems += [
+            f"patch {i.row}, {i.col} is restored and must not be"
+            for i in restored_though_barred(package.maps)
+        ]
     except PackageError as error:
         report.problems.append(error.message)
         return report
     if slide:
-        _against(package, checker, executor, slide, floors, report)
+        _against(package, checker, executor, slide, promise, report)
     else:
         _pixels_only(package, checker, executor, report)
     return report
@@ -113,7 +118,7 @@ def _against(
     checker: PatchChecker,
     executor: Executor,
     slide: SlideReader,
-    floors: Floors,
+    promise: Promise,
     report: VerifyReport,
 ) -> None:
     for index, result in _remeasured(package, checker, executor, slide, report):
@@ -123,13 +128,14 @@ def _against(
         if result.tiles_equal != result.tiles:
             report.problems.append(f"patch {index.row}, {index.col}: a tile is not the source's own")
         at = index.row, index.col
-        if package.maps.decision["flags"][at] & PatchFlag.CORRUPT:
+        flags = int(package.maps.decision["flags"][at])
+        if flags & PatchFlag.CORRUPT:
             continue
         report.remeasured += 1
         rung = Rung(int(package.maps.decision["rung"][at]))
         if rung in LOSSLESS_RUNGS and result.fidelity.max_error:
             report.problems.append(f"patch {index.row}, {index.col} is called original and is not")
-        if rung is not Rung.BACKGROUND and floors.violated_by(result.fidelity):
+        if rung is not Rung.BACKGROUND and promise.of(flags).violated_by(result.fidelity):
             report.below_floor.append((index.row, index.col))
         stored = package.maps.fidelity(index)
         for metric in METRICS:

@@ -41,6 +41,8 @@ class CompressRequest:
     lambda_: float | None = None
     dice_floor: float | None = None
     mpp: float | None = None
+    protect: str | None = None
+    """Regions of which nothing may be restored, as `pipeline.protected.canonical` writes them."""
 
     def policy(self) -> Profile:
         """The profile with the caller's own values. Raises `ProfileInvalid`."""

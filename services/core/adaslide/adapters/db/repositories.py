@@ -16,10 +16,14 @@ from adaslide.domain.access import DEFAULT_TENANT
 from adaslide.domain.errors import Conflict, Held, NotFound
 from adaslide.ports.jobs import CompressRequest, JobRecord, JobRequest, PackageRecord, SlideRecord
 
+SAID_LATER = frozenset({"protect"})
+"""Parts of a request that older ones lack."""
+
 
 def request_digest(request: JobRequest) -> str:
-    """The same for the same work."""
-    return hashlib.sha256(json.dumps(asdict(request), sort_keys=True).encode()).hexdigest()
+    """The same for the same work, also where a request of before did not know all that one can say now."""
+    said = {k: v for k, v in asdict(request).items() if v is not None or k not in SAID_LATER}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def insert(session: Session, row: Base, taken: str) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
+from adaslide.adapters.rungs.terse_avif import lengthened, shortened
 from adaslide.domain.errors import PackageError, UnsupportedVersion
 from adaslide.domain.pixels import Pixels, shrink
 from adaslide.domain.rung import Codec, RungSpec
@@ -50,6 +51,8 @@ def decode_coded(codec: Codec, body: bytes) -> Pixels:
         match codec:
             case Codec.AVIF:
                 pixels = imagecodecs.avif_decode(body, numthreads=1)
+            case Codec.TERSE_AVIF:
+                pixels = imagecodecs.avif_decode(lengthened(body), numthreads=1)
             case Codec.JPEGXL:
                 pixels = imagecodecs.jpegxl_decode(body, numthreads=1)
             case Codec.JPEG:
@@ -78,8 +81,11 @@ def packed(pixels: Pixels, spec: RungSpec) -> bytes:
     if spec.codec is None:
         raise ValueError(f"{spec.name} names no codec")
     height, width = pixels.shape[:2]
-    params = ImageParams(spec.codec, spec.scale, spec.quality, spec.restorer, width, height)
-    return Envelope(spec.rung, params, encode_image(pixels, spec)).pack()
+    codec, body = spec.codec, encode_image(pixels, spec)
+    if codec is Codec.AVIF and (terse := shortened(body)) is not None:
+        codec, body = Codec.TERSE_AVIF, terse
+    params = ImageParams(codec, spec.scale, spec.quality, spec.restorer, width, height)
+    return Envelope(spec.rung, params, body).pack()
 
 
 def image_of(payload: bytes, patch: int) -> tuple[ImageParams, Pixels]:
