@@ -26,7 +26,7 @@ from adaslide.adapters.rungs.restored import degraded
 from adaslide.adapters.segmenters.unet import OnnxSegmenter
 from adaslide.domain.geometry import Region
 from adaslide.domain.pixels import Pixels
-from adaslide.domain.rung import RESTORED_BY_SCALE, Codec, RungSpec
+from adaslide.domain.rung import Codec, Rung, RungSpec
 from adaslide.ports.slides import SlideReader
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "CMU-1-Small-Region.svs"
@@ -47,7 +47,7 @@ JUDGED = ((Region(1000, 1000, 208, 208), (0.25, 0.5, 1.0)),)
 def restored_tiles(weights: Weights, slide: SlideReader) -> list[PixelTile]:
     """Stored low resolution of several qualities, and what ONNX makes of it."""
     restorer = OnnxRestorer.of(weights)
-    rung = RESTORED_BY_SCALE[restorer.scale]
+    rung = Rung.X4 if restorer.scale == 4 else Rung.X2
     tiles = []
     for place, quality, at in RESTORED:
         # As placed for x4. Of x2 half the region, so that the stored image is no larger.

@@ -217,6 +217,17 @@ def test_a_stricter_floor_is_held_and_costs_bytes(sample_pixels, tmp_path):
     assert totals["package_bytes"] > usual["package_bytes"]
 
 
+def test_archive_fast_holds_the_same_floors_and_needs_no_net_to_be_read(sample_pixels, tmp_path):
+    slide, out = tmp_path / "tissue.tif", tmp_path / "fast.zarr"
+    pixels = sample_pixels[900:1924, :1024]
+    tifffile.imwrite(slide, pixels, photometric="ycbcr", tile=(256, 256), compression="jpeg")
+    totals = library.compress(slide, out, profile="archive-fast", mpp=0.499)
+    assert (totals["violations"], totals["floor"]["dice"]) == (0, 0.85)
+    assert {name.partition("-")[0] for name in totals["weights"]} == {"nuclei", "cda"}
+    assert totals["package_bytes"] < totals["source_tile_bytes"] / 2
+    assert library.verify_package(out, slide).ok
+
+
 def test_lambda_buys_fidelity_and_never_takes_any(sample_pixels, tmp_path):
     slide = tmp_path / "slide.tif"
     pixels = sample_pixels[900:1412, :1024]

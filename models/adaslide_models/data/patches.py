@@ -17,9 +17,10 @@ import numpy.typing as npt
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from adaslide.adapters.restorers.bicubic import BicubicRestorer
 from adaslide.adapters.rungs.restored import degraded
 from adaslide.domain.pixels import Pixels
-from adaslide.domain.rung import RESTORED_BY_SCALE, Codec, RungSpec
+from adaslide.domain.rung import Codec, Rung, RungSpec
 from adaslide_models.data.sources import Source, by_dataset
 
 PixelBatch = npt.NDArray[np.uint8]
@@ -68,9 +69,7 @@ class PairSettings:
     side: int = 256
     """px of a full-resolution crop; a multiple of ``scale``."""
     qualities: tuple[int, ...] = (30, 45, 60, 75)
-    """AVIF qualities of the low resolution."""
-    lossless: bool = True
-    """Whether a lossless version is added, as the last."""
+    """AVIF qualities of the low resolution; a lossless version is always added, as the last."""
     speed: int = 6
     shrink: Mapping[str, tuple[float, float]] | None = None
     share: Mapping[str, float] | None = None
@@ -80,9 +79,9 @@ class PairSettings:
     @property
     def specs(self) -> tuple[RungSpec, ...]:
         """How each version of the low resolution is stored."""
-        rung = RESTORED_BY_SCALE[self.scale]
+        rung = Rung.X4 if self.scale == 4 else Rung.X2
         lossy = (RungSpec(rung, Codec.AVIF, self.scale, q, self.speed) for q in self.qualities)
-        return (*lossy, RungSpec(rung, Codec.PNG, self.scale)) if self.lossless else tuple(lossy)
+        return (*lossy, RungSpec(rung, Codec.PNG, self.scale))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +90,27 @@ class Pairs:
 
     high: PixelBatch
     low: PixelBatch
+
+    @property
+    def scale(self) -> int:
+        return int(self.high.shape[1] // self.low.shape[2])
+
+    def batch(
+        self, count: int, side: int, random: np.random.Generator
+    ) -> tuple[PixelBatch, PixelBatch, PixelBatch]:
+        """``count`` random crops, turned and mirrored: low (B, side, side, 3), its bicubic
+        enlargement and the original, both (B, side * scale, side * scale, 3)."""
+        scale, room = self.scale, self.low.shape[2] - side + 1
+        lows, highs = [], []
+        for _ in range(count):
+            index, version = random.integers(len(self.high)), random.integers(self.low.shape[1])
+            y, x = random.integers(room), random.integers(room)
+            turns, mirror = int(random.integers(4)), bool(random.integers(2))
+            low = self.low[index, version, y : y + side, x : x + side]
+            big = slice(y * scale, (y + side) * scale), slice(x * scale, (x + side) * scale)
+            lows.append(_turned(low, turns, mirror))
+            highs.append(_turned(self.high[index][big], turns, mirror))
+        return np.stack(lows), np.stack(BicubicRestorer(scale).restore(lows)), np.stack(highs)
 
 
 def make_pairs(sources: list[Source], settings: PairSettings, processes: int = 2) -> Pairs:
@@ -192,3 +212,8 @@ def _beside_glass(values: npt.NDArray[np.float32], random: np.random.Generator) 
     glass = level + 2 * uneven / uneven.std() + random.standard_normal(values.shape) * random.uniform(0.3, 2)
     mixed: npt.NDArray[np.float32] = (values * (1 - share) + glass * share).astype(np.float32)
     return mixed
+
+
+def _turned(pixels: Pixels, turns: int, mirror: bool) -> Pixels:
+    turned = np.rot90(pixels, turns)
+    return np.ascontiguousarray(turned[:, ::-1] if mirror else turned)

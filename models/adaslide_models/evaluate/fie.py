@@ -14,7 +14,7 @@ from adaslide.adapters.rungs.restored import degraded
 from adaslide.adapters.segmenters.otsu import OtsuSegmenter
 from adaslide.domain.fidelity import Fidelity
 from adaslide.domain.pixels import Pixels, pad_to
-from adaslide.domain.rung import RESTORED_BY_SCALE, Codec, RungSpec
+from adaslide.domain.rung import Codec, Rung, RungSpec
 from adaslide.pipeline.measure import Measurer
 from adaslide.pipeline.tissue import is_constant
 from adaslide_models.data.sources import Source, by_dataset, read_split
@@ -47,7 +47,7 @@ def evaluate(data: Path, split: Path, weights: str = DEFAULT_WEIGHTS, threads: i
 
 
 def _specs(scale: int) -> list[RungSpec]:
-    rung = RESTORED_BY_SCALE[scale]
+    rung = Rung.X4 if scale == 4 else Rung.X2
     return [RungSpec(rung, Codec.PNG, scale), *(RungSpec(rung, Codec.AVIF, scale, q) for q in QUALITIES)]
 
 

@@ -1,4 +1,4 @@
-"""The compact enhancer: all convolutions at low resolution or below, one pixel shuffle at the end.
+"""The compact enhancer: all convolutions at low resolution, one pixel shuffle at the end.
 
 Shapes: B batch, C channels (RGB), H W low resolution, S scale. After Shi et al. 2016 (sub-pixel
 convolution) and Lim et al. 2017 (residual blocks without normalisation).
@@ -6,7 +6,6 @@ convolution) and Lim et al. 2017 (residual blocks without normalisation).
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 SLOPE = 0.1
 CENTRE = 0.75
@@ -33,29 +32,26 @@ class Block(nn.Module):
 class Compact(nn.Module):
     """(B, 3, H, W) in 0..1 to the (B, 3, H * S, W * S) residual over bicubic, in the same unit.
 
-    Convolutions see ``fold`` x ``fold`` pixels as one, so that a net of any scale may work where it is
-    cheap; H and W are multiples of it. ``convolutions`` counts all of them (even, at least 4). Untrained,
-    the residual is 0: training starts from bicubic.
+    Any height and width. ``convolutions`` counts all of them (even, at least 4). Untrained, the
+    residual is 0: training starts from bicubic.
     """
 
-    def __init__(self, features: int = 48, convolutions: int = 12, scale: int = 4, fold: int = 1) -> None:
+    def __init__(self, features: int = 48, convolutions: int = 12, scale: int = 4) -> None:
         super().__init__()
         if convolutions < 4 or convolutions % 2:
             raise ValueError(f"convolutions come in pairs, at least 4 in all, not {convolutions}")
-        self.fold = fold
-        self.head = nn.Conv2d(3 * fold * fold, features, 3, padding=1)
+        self.head = nn.Conv2d(3, features, 3, padding=1)
         self.activation = nn.LeakyReLU(SLOPE)
         self.blocks = nn.Sequential(*(Block(features) for _ in range(convolutions // 2 - 1)))
-        self.tail = nn.Conv2d(features, 3 * (scale * fold) ** 2, 3, padding=1)
-        self.shuffle = nn.PixelShuffle(scale * fold)
+        self.tail = nn.Conv2d(features, 3 * scale * scale, 3, padding=1)
+        self.shuffle = nn.PixelShuffle(scale)
         _start(self.head)
         nn.init.zeros_(self.tail.weight)
         nn.init.zeros_(self.tail.bias)
 
     def forward(self, low_BCHW: torch.Tensor) -> torch.Tensor:
-        centred = low_BCHW - CENTRE
-        folded = functional.pixel_unshuffle(centred, self.fold) if self.fold > 1 else centred
-        return self.shuffle(self.tail(self.blocks(self.activation(self.head(folded)))))
+        x_BFHW = self.activation(self.head(low_BCHW - CENTRE))
+        return self.shuffle(self.tail(self.blocks(x_BFHW)))
 
 
 def _start(layer: nn.Conv2d, gain: float = 1.0) -> None:

@@ -31,23 +31,3 @@ def fie_compact(data: Path, split: Path, val: Path, out: Path, scale: int = 4) -
             budget_minutes=11.0,
         )
     raise InputError(f"enhancers restore by 2 or 4, not by {scale}")
-
-
-def fie_judged(
-    data: Path, split: Path, val: Path, out: Path, scale: int, judges: tuple[Path, ...]
-) -> FieCompact:
-    """Enhancers whose loss asks judges too: about 40 minutes on one thread of a server CPU each.
-
-    All work at a quarter of the patch's side: 35 to 45 ms a patch on one thread. Raises `InputError` for
-    another scale.
-    """
-    shared = FieCompact(
-        data, split, val, out, scale=scale, shrink=SHRINK, share=SHARE, variety=Variety(), lossless=False,
-        judges=judges, judged_share=0.2, crops=2000, batch=8, crop=128 // scale, learning_rate=7e-4, clip=0.2,
-        budget_minutes=40.0,
-    )  # fmt: skip
-    if scale == 4:
-        return replace(shared, qualities=(20, 30, 45, 60))
-    if scale == 2:
-        return replace(shared, fold=2, qualities=(12, 20, 30, 40, 60))
-    raise InputError(f"enhancers restore by 2 or 4, not by {scale}")

@@ -19,7 +19,7 @@ from adaslide_models.weights import load_trained
 
 
 def _compact(table: Mapping[str, Any]) -> nn.Module:
-    return Compact(table["features"], table["convolutions"], table["scale"], table.get("fold", 1))
+    return Compact(table["features"], table["convolutions"], table["scale"])
 
 
 def _unet(table: Mapping[str, Any]) -> nn.Module:

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
+from adaslide.adapters.inference.onnx import planes_of
 from adaslide.adapters.inference.weights import Weights
 from adaslide.adapters.restorers.bicubic import BicubicRestorer
-from adaslide.adapters.restorers.onnx import OnnxRestorer, folded, with_residual
+from adaslide.adapters.restorers.onnx import OnnxRestorer, with_residual
 from adaslide.domain.pixels import Pixels
 from adaslide_models.runtime.device import Device
 from adaslide_models.runtime.model import Model, TorchModel, batches
@@ -23,13 +24,11 @@ class TorchRestorer:
 
     model: Model
     scale: int
-    fold: int = 1
 
     @classmethod
     def of(cls, weights: Weights, device: Device) -> "TorchRestorer":
         """The restorer of an installed weight, unchecked. Raises `ModelError` when it is none."""
-        canonical = OnnxRestorer.of(weights)
-        return cls(TorchModel(weights, device), canonical.scale, canonical.fold)
+        return cls(TorchModel(weights, device), OnnxRestorer.of(weights).scale)
 
     @property
     def digest(self) -> bytes:
@@ -42,7 +41,7 @@ class TorchRestorer:
         return 1 if self.model.device.name == "cpu" else BATCH_PATCHES
 
     def restore(self, batch: list[Pixels]) -> list[Pixels]:
-        planes = [folded(low, self.fold) for low in batch]
+        planes = [planes_of(low) for low in batch]
         restored = BicubicRestorer(self.scale).restore(batch)
         for group in batches(planes, self.model.device.at_once(BATCH_PIXELS)):
             residuals = self.model.run([planes[index] for index in group])

@@ -20,17 +20,16 @@ import numpy as np
 import torch
 from rich.console import Console
 from safetensors.torch import load_file
+from torch import nn
 
+from adaslide.adapters.restorers.bicubic import BicubicRestorer
 from adaslide_models import weights
-from adaslide_models.data.patches import NONE, PairSettings, Variety, make_pairs
+from adaslide_models.data.patches import NONE, Pairs, PairSettings, PixelBatch, Variety, make_pairs
 from adaslide_models.data.sources import list_digest, read_split
-from adaslide_models.judged import agreement, judged, load_judges
 from adaslide_models.losses import charbonnier, log_error
 from adaslide_models.nets.compact import Compact
 from adaslide_models.train import loop
-from adaslide_models.train.averages import average
 from adaslide_models.train.loop import rate_at, set_rate
-from adaslide_models.train.sampler import Sampler, enlarged
 from adaslide_models.train.state import State
 
 LOSSES = {"charbonnier": charbonnier, "log_error": log_error}
@@ -53,22 +52,17 @@ class FieCompact:
     """Weights (.safetensors) of the same net that the run begins with, instead of bicubic."""
     seed: int = 0
     threads: int = 1
-    device: str = "cpu"
-    """Where batches are cut and the net trains: cpu or cuda."""
     bf16: bool = True
     """Mixed precision in training; validation and the released weights are fp32."""
 
     scale: int = 4
     features: int = 48
     convolutions: int = 12
-    fold: int = 1
 
     crops: int = 3000
     side: int = 256
     """px of a crop at full resolution, from which batches are cut."""
     qualities: tuple[int, ...] = (30, 45, 60, 75)
-    lossless: bool = True
-    """Whether low resolution without loss is trained on beside ``qualities``."""
     shrink: Mapping[str, tuple[float, float]] | None = None
     share: Mapping[str, float] | None = None
     variety: Variety = NONE
@@ -84,25 +78,19 @@ class FieCompact:
     """Share of the learning rate that is left at the end of the cosine."""
     warmup: int = 100
     ema: float = 0.999
-    clip: float = 1.0
-    """Greatest norm of a gradient."""
     loss: Literal["charbonnier", "log_error"] = "charbonnier"
     """Charbonnier finds its way from bicubic; the logarithm of the squared error then goes for PSNR."""
     epsilon: float = 0.02
     """Of the loss, in units of full scale."""
-    judges: tuple[Path, ...] = ()
-    """Weights (.safetensors) of `UNet` that look at what is restored, see `adaslide_models.judged`."""
-    judged_share: float = 0.0
-    """Of their loss, beside ``loss``. They take turns, step by step."""
 
     @property
     def name(self) -> str:
-        return f"fie-{'judged' if self.judges else 'compact'}-x{self.scale}"
+        return f"fie-compact-x{self.scale}"
 
     def pairs(self, count: int, variety: Variety, seed: int) -> PairSettings:
         return PairSettings(
-            count, self.scale, self.side, self.qualities, self.lossless, shrink=self.shrink,
-            share=self.share, variety=variety, seed=seed,
+            count, self.scale, self.side, self.qualities, shrink=self.shrink, share=self.share,
+            variety=variety, seed=seed,
         )  # fmt: skip
 
 
@@ -113,61 +101,60 @@ class Run(State):
         torch.manual_seed(config.seed)
         torch.set_num_threads(config.threads)
         self.config = config
-        self.judges = load_judges(config.judges, config.device)
-        net = Compact(config.features, config.convolutions, config.scale, config.fold)
+        net = Compact(config.features, config.convolutions, config.scale)
         if config.start is not None:
             net.load_state_dict(load_file(config.start))
-        net = net.to(config.device, memory_format=torch.channels_last)
         optimiser = torch.optim.Adam(net.parameters(), lr=config.learning_rate)
         super().__init__(net, optimiser, config.seed, config.out)
 
-    def step(self, sampler: Sampler, done: float) -> float:
+    def step(self, pairs: Pairs, done: float) -> float:
         """One step on a random batch; ``done`` is the share of the run behind it. Gives the loss."""
         config = self.config
         rate = rate_at(self.progress.step, done, config.warmup, config.floor)
         set_rate(self.optimiser, config.learning_rate * rate)
-        turn = self.progress.step % max(1, len(self.judges))
-        batch = sampler.batch(config.batch, config.crop, self.random, turn)
-        with torch.autocast(config.device, torch.bfloat16, enabled=config.bf16):
-            residual = self.net(batch.low.contiguous(memory_format=torch.channels_last))
-            restored = batch.base + residual.float()
-            loss = LOSSES[config.loss](restored, batch.high, config.epsilon)
-            if batch.seen is not None:
-                loss = loss + config.judged_share * judged(restored, batch.seen, self.judges[turn])
+        low, base, high = (_tensor(x) for x in pairs.batch(config.batch, config.crop, self.random))
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
+            residual = self.net(low.contiguous(memory_format=torch.channels_last))
+        loss = LOSSES[config.loss](base + residual.float(), high, config.epsilon)
         self.optimiser.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.net.parameters(), config.clip)
         self.optimiser.step()
         self.progress.step += 1
-        average(self.mean, self.net, config.ema, self.progress.step - 1)
+        self._follow()
         return float(loss.detach())
 
     @torch.no_grad()
-    def validate(self, sampler: Sampler) -> dict[str, Any]:
-        """By version of the low resolution: dB of PSNR above bicubic, and with judges their mean Dice of the
-        restored and of bicubic. Remembers the best mean of weights, by the judges where there are any."""
-        versions = [f"q{quality}" for quality in self.config.qualities]
-        versions += ["lossless"] * self.config.lossless
-        rows = [self._validated(sampler, version) for version in range(len(versions))]
-        self.keep_if_best(float(np.mean([row["dice" if self.judges else "gain_db"] for row in rows])))
-        return {
-            measure: {version: round(row[measure], 4) for version, row in zip(versions, rows, strict=True)}
-            for measure in rows[0]
-        }
+    def _follow(self) -> None:
+        """The mean remembers little while the run is young."""
+        decay = min(self.config.ema, (1 + self.progress.step) / (10 + self.progress.step))
+        for mean, value in zip(self.mean.parameters(), self.net.parameters(), strict=True):
+            mean.lerp_(value, 1 - decay)
 
-    def _validated(self, sampler: Sampler, version: int) -> dict[str, float]:
-        rows = []
-        for image in range(len(sampler.high)):
-            low, high = sampler.whole(image, version)
-            base = enlarged(low, sampler.scale)
-            restored = (base + self.mean(low)).clamp(0, 1)
-            errors = [float((x - high).square().mean()) for x in (base, restored)]
-            row = {"gain_db": 10 * math.log10(errors[0] / errors[1]) if min(errors) > 0 else 0.0}
-            if self.judges:
-                row["dice"] = agreement(restored, high, self.judges)
-                row["dice_bicubic"] = agreement(base, high, self.judges)
-            rows.append(row)
-        return {measure: float(np.mean([row[measure] for row in rows])) for measure in rows[0]}
+    def validate(self, pairs: Pairs) -> dict[str, Any]:
+        """dB of PSNR above bicubic by version of the low resolution; remembers the best mean."""
+        gains = [gain(self.mean, pairs.low[:, v], pairs.high) for v in range(pairs.low.shape[1])]
+        self.keep_if_best(float(np.mean(gains)))
+        versions = [f"q{quality}" for quality in self.config.qualities] + ["lossless"]
+        return {"gain_db": dict(zip(versions, gains, strict=True))}
+
+
+def _tensor(batch: PixelBatch) -> torch.Tensor:
+    """(B, h, w, 3) uint8 as (B, 3, h, w) in 0..1."""
+    return torch.tensor(batch).permute(0, 3, 1, 2).float() / 255
+
+
+@torch.no_grad()
+def gain(net: nn.Module, low: PixelBatch, high: PixelBatch) -> float:
+    """Mean over images of PSNR restored minus PSNR of bicubic, dB."""
+    scale = high.shape[1] // low.shape[1]
+    gains = []
+    for small, original in zip(low, high, strict=True):
+        target = _tensor(original[None])
+        base = _tensor(BicubicRestorer(scale).restore([small])[0][None])
+        restored = (base + net(_tensor(small[None]))).clamp(0, 1)
+        errors = [float((x - target).square().mean()) for x in (base, restored)]
+        gains.append(10 * math.log10(errors[0] / errors[1]) if min(errors) > 0 else 0.0)
+    return float(np.mean(gains))
 
 
 def train(config: FieCompact) -> list[float]:
@@ -178,8 +165,6 @@ def train(config: FieCompact) -> list[float]:
         pairs = make_pairs(sources, config.pairs(config.crops, config.variety, config.seed), config.processes)
         val = make_pairs(kept, config.pairs(config.val_crops, NONE, config.seed + 1), config.processes)
     run = Run(config)
-    sampler = Sampler(pairs.high, pairs.low, config.device, run.judges)
-    val_sampler = Sampler(val.high, val.low, config.device)
     if config.resume is not None:
         run.resume(config.resume)
     losses = loop.run(
@@ -187,8 +172,8 @@ def train(config: FieCompact) -> list[float]:
         loop.Schedule(config.budget_minutes, config.steps),
         config.out,
         run.optimiser,
-        step=lambda done: run.step(sampler, done),
-        validate=lambda: run.validate(val_sampler),
+        step=lambda done: run.step(pairs, done),
+        validate=lambda: run.validate(val),
         save=run.save,
     )
     _release(run, [source.name for source in sources])
@@ -200,10 +185,9 @@ def _release(run: Run, trained_on: list[str]) -> None:
     config = run.config
     result = {
         **run.release(
-            config.name,
-            lambda net, path: weights.export_onnx(net.cpu(), channels=3, multiple=config.fold, path=path),
+            config.name, lambda net, path: weights.export_onnx(net, channels=3, multiple=1, path=path)
         ),
-        "best_val": run.progress.best,
+        "best_val_gain_db": run.progress.best,
         "train_list_sha256": list_digest(trained_on),
     }
     (config.out / "result.json").write_text(json.dumps(result, indent=2) + "\n")

@@ -100,7 +100,9 @@ def _progress(label: str) -> Iterator[Any]:
 def compress(
     slide: Annotated[Path, typer.Argument(help="A slide that OpenSlide reads.")],
     out: Annotated[Path, typer.Option("--out", help="The package folder to make.")],
-    profile: Annotated[str, typer.Option("--profile", help="archive, exact or paper.")] = "archive",
+    profile: Annotated[
+        str, typer.Option("--profile", help="archive, archive-fast, exact or paper.")
+    ] = "archive",
     lambda_: Annotated[
         float | None, typer.Option("--lambda", help="0-1: weight of lost information.")
     ] = None,

@@ -81,6 +81,7 @@ def test_a_lambda_that_would_turn_nothing_is_refused():
     assert {profile.id: profile.lambda_ for profile in VERSIONS if profile.lambda_ is not None} == {
         "archive@3": 0.0,
         "archive@4": 0.0,
+        "archive-fast@1": 0.0,
         "paper@1": 0.5,
         "paper@2": 0.5,
     }

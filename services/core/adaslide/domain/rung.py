@@ -89,5 +89,3 @@ class RungSpec:
 
 LOSSLESS_RUNGS = frozenset({Rung.EXACT, Rung.LOSSLESS})
 RESTORED_RUNGS = frozenset(r for r, p in PROVENANCE.items() if p is Provenance.RESTORED)
-RESTORED_BY_SCALE = {2: Rung.X2, 4: Rung.X4}
-"""The rung whose payload a restorer of a scale is for."""
