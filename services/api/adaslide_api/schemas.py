@@ -48,6 +48,11 @@ class CompressBody(Body):
 
     profile: str = Field("archive", max_length=64)
     lambda_: float | None = Field(None, alias="lambda", allow_inf_nan=False)
+    target_ratio: float | None = Field(
+        None,
+        allow_inf_nan=False,
+        description="Bytes of the source's tiles over those of the package, in the place of lambda",
+    )
     dice_floor: float | None = Field(None, allow_inf_nan=False)
     mpp: float | None = Field(None, allow_inf_nan=False, description="Micrometres per pixel at level 0")
     source: SourceBody | None = Field(None, description="Registers the slide first if it is not known")
@@ -55,7 +60,7 @@ class CompressBody(Body):
     urgency: UrgencyWord = Field("routine", description="Whose shards go first; also ahead of other tenants'")
 
     def request(self) -> CompressRequest:
-        return CompressRequest(self.profile, self.lambda_, self.dice_floor, self.mpp)
+        return CompressRequest(self.profile, self.lambda_, self.dice_floor, self.mpp, self.target_ratio)
 
 
 class HoldBody(Body):

@@ -17,7 +17,7 @@ from adaslide.domain.geometry import Region
 from adaslide.domain.profile import Profile, profile_named
 from adaslide.package.layout import ROOT_KEY
 from adaslide.package.reader import PackageReader
-from adaslide.pipeline.compress_shard import compress_shard, sidecar_key
+from adaslide.pipeline.compress_shard import compress_shard
 from adaslide.pipeline.finalize import finalize
 from adaslide.pipeline.maps import render_map
 from adaslide.pipeline.plan import plan
@@ -34,6 +34,7 @@ def compress(
     *,
     profile: str | Profile = "archive",
     lambda_: float | None = None,
+    target_ratio: float | None = None,
     dice_floor: float | None = None,
     mpp: float | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -41,10 +42,15 @@ def compress(
 ) -> dict[str, Any]:
     """Compresses ``slide`` into the package folder ``out`` and returns its totals.
 
+    ``target_ratio`` is what the source's tiles (its file, where no tiles are known) are to take in bytes for each
+    byte of the package: within 3 %, whatever ``lambda_`` that needs, which is therefore not given beside it.
+
     ``out`` appears whole or not at all. ``progress`` is told (patches done, patches in all). Raises
-    `Conflict` when ``out`` exists, and what `plan`, `compress_shard` and `finalize` raise.
+    `Conflict` when ``out`` exists, `RatioOutOfReach` where the floors forbid the ratio, and what `plan`,
+    `compress_shard` and `finalize` raise.
     """
     named = profile_named(profile) if isinstance(profile, str) else profile
+    named.check_target(target_ratio, lambda_)
     policy = named.with_floors(dice=dice_floor).with_lambda(lambda_)
     if out.exists():
         raise Conflict("the package to be written exists already")
@@ -59,7 +65,7 @@ def compress(
                 wiring.folder_store(partial / "package"),
                 wiring.folder_store(partial / "scratch"),
             )
-            work = plan(reader, policy, mpp)
+            work = plan(reader, policy, mpp, target_ratio)
             encoder, grid, done = wiring.patch_encoder(work), work.grid, 0
 
             def advance(patches: int) -> None:
@@ -73,7 +79,7 @@ def compress(
             totals = finalize(
                 work,
                 package,
-                lambda shard: scratch.get(sidecar_key(shard)),
+                lambda _: scratch,
                 wiring.plan_checker(work),
                 executor,
                 weights=wiring.weights_in(policy),

@@ -73,9 +73,9 @@ class ScriptedCompute:
     def check_unchanged(self, slide, work):
         self._step("check_unchanged")
 
-    def finalize(self, work, package, sidecar, *, seconds):
+    def finalize(self, work, package, scratch, *, seconds):
         self._step("finalize")
-        assert [sidecar(shard) for shard in work.grid.shards()] == [b"sidecar", b"sidecar"]
+        assert [scratch(s).get(sidecar_key(s)) for s in work.grid.shards()] == [b"sidecar", b"sidecar"]
         package.put("zarr.json", b"{}")
         return TOTALS
 

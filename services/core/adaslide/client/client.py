@@ -133,6 +133,7 @@ class Client:
         *,
         profile: str = "archive",
         lambda_: float | None = None,
+        target_ratio: float | None = None,
         dice_floor: float | None = None,
         mpp: float | None = None,
         urgency: Urgency | Literal["stat", "routine", "bulk"] = Urgency.ROUTINE,
@@ -141,10 +142,12 @@ class Client:
         idempotency_key: str | None = None,
     ) -> Job:
         """The job that compresses the slide; one that has succeeded where the work is done already.
+        ``target_ratio``, in the place of ``lambda_``, is what the source's tiles are to be of the package's bytes.
         ``source`` (a URI) registers the slide first if it is not known."""
         body = {
             "profile": profile,
             "lambda": lambda_,
+            "target_ratio": target_ratio,
             "dice_floor": dice_floor,
             "mpp": mpp,
             "urgency": urgency.name.lower() if isinstance(urgency, Urgency) else urgency,

@@ -24,7 +24,8 @@ THUMBNAIL_SIDES = (512, 4096)
 @dataclass(frozen=True, slots=True)
 class CompressionPlan:
     """Everything a shard's task must know. ``tissue`` is (rows, cols) float32, the share of each
-    patch that the tissue mask covers; ``glass`` is the colour of the slide's glass."""
+    patch that the tissue mask covers; ``glass`` is the colour of the slide's glass. ``target_ratio`` is what
+    `ratio_base` is to be of the package's bytes, None where the profile alone decides."""
 
     facts: SlideFacts
     profile: Profile
@@ -33,6 +34,14 @@ class CompressionPlan:
     patch: int
     tissue: npt.NDArray[np.float32]
     glass: Colour
+    target_ratio: float | None = None
+
+    @property
+    def ratio_base(self) -> int:
+        """The bytes before, of which a target ratio speaks: the source's tiles, or its file where it has none
+        that are known."""
+        tiles = self.facts.tiles
+        return tiles.total_bytes if tiles and tiles.total_bytes else self.facts.source_bytes
 
     @property
     def fill(self) -> int:
@@ -57,6 +66,7 @@ class CompressionPlan:
             "patch": self.patch,
             "glass": self.glass,
             "tissue": base64.b64encode(self.tissue.tobytes()).decode(),
+            "target_ratio": self.target_ratio,
         }
         return json.dumps(plan).encode()
 
@@ -69,7 +79,9 @@ class CompressionPlan:
         grid = PatchGrid(facts.size, plan["patch"])
         tissue = np.frombuffer(base64.b64decode(plan["tissue"]), np.float32).reshape(grid.rows, grid.cols)
         origin = MppOrigin(plan["mpp_origin"])
-        return cls(facts, profile, plan["mpp"], origin, plan["patch"], tissue, tuple(plan["glass"]))
+        glass = tuple(plan["glass"])
+        ratio = plan.get("target_ratio")  # plans of jobs that an older version began have none
+        return cls(facts, profile, plan["mpp"], origin, plan["patch"], tissue, glass, ratio)
 
 
 def _facts(data: dict[str, Any]) -> SlideFacts:
@@ -83,7 +95,9 @@ def _facts(data: dict[str, Any]) -> SlideFacts:
     return SlideFacts(**(data | changed))
 
 
-def plan(reader: SlideReader, profile: Profile, mpp: float | None = None) -> CompressionPlan:
+def plan(
+    reader: SlideReader, profile: Profile, mpp: float | None = None, target_ratio: float | None = None
+) -> CompressionPlan:
     """Facts, scale, tissue and grid of one slide.
 
     ``mpp``, micrometres per pixel, is the caller's and wins over the slide's own. Raises `MissingMpp`
@@ -109,4 +123,5 @@ def plan(reader: SlideReader, profile: Profile, mpp: float | None = None) -> Com
         patch=patch,
         tissue=tissue_fraction(mask, facts.size, patch),
         glass=glass_colour(thumbnail, mask),
+        target_ratio=target_ratio,
     )

@@ -1,7 +1,7 @@
 """What the service remembers: slides, packages, jobs; and the one way to change it, a unit of work."""
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -41,10 +41,14 @@ class CompressRequest:
     lambda_: float | None = None
     dice_floor: float | None = None
     mpp: float | None = None
+    target_ratio: float | None = None
+    """Bytes of the source over those of the package; see `CompressionPlan.ratio_base`."""
 
     def policy(self) -> Profile:
         """The profile with the caller's own values. Raises `ProfileInvalid`."""
-        return profile_named(self.profile).with_floors(dice=self.dice_floor).with_lambda(self.lambda_)
+        profile = profile_named(self.profile)
+        profile.check_target(self.target_ratio, self.lambda_)
+        return profile.with_floors(dice=self.dice_floor).with_lambda(self.lambda_)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,15 @@ class RestoreRequest:
 
 
 JobRequest = CompressRequest | RestoreRequest
+
+
+def request_fields(request: JobRequest) -> dict[str, Any]:
+    """The request as JSON, by which it is stored and known again. What came later than the others stands in it only
+    where it is given: a request of before is still the same."""
+    fields = asdict(request)
+    if fields.get("target_ratio", 0) is None:
+        del fields["target_ratio"]
+    return fields
 
 
 @dataclass(frozen=True, slots=True)
