@@ -42,8 +42,8 @@ def compress(
 ) -> dict[str, Any]:
     """Compresses ``slide`` into the package folder ``out`` and returns its totals.
 
-    ``target_ratio`` is what the source's tiles (its file, where no tiles are known) are to take in bytes for each
-    byte of the package: within 3 %, whatever ``lambda_`` that needs, which is therefore not given beside it.
+    ``target_ratio`` is what the bytes of the source's tiles (of its file, where no tiles are known) are to be
+    of the package's, within 3 %; it comes in the place of ``lambda_``.
 
     ``out`` appears whole or not at all. ``progress`` is told (patches done, patches in all). Raises
     `Conflict` when ``out`` exists, `RatioOutOfReach` where the floors forbid the ratio, and what `plan`,

@@ -142,8 +142,8 @@ class Client:
         idempotency_key: str | None = None,
     ) -> Job:
         """The job that compresses the slide; one that has succeeded where the work is done already.
-        ``target_ratio``, in the place of ``lambda_``, is what the source's tiles are to be of the package's bytes.
-        ``source`` (a URI) registers the slide first if it is not known."""
+        ``target_ratio``, in the place of ``lambda_``, is what the source's tiles are to be of the package's
+        bytes. ``source`` (a URI) registers the slide first if it is not known."""
         body = {
             "profile": profile,
             "lambda": lambda_,

@@ -83,7 +83,7 @@ class Floors:
         return float(least)
 
     def first_violated(self, fidelity: Measurable, *, margin: bool = False) -> str | None:
-        """The first floor that ``fidelity`` is below, None where it holds all. Nothing is asked of it after."""
+        """The first floor that ``fidelity`` is below, None where there is none. It is asked nothing after."""
         return next(self._violated(fidelity, margin), None)
 
     def violated_by(self, fidelity: Measurable, *, margin: bool = False) -> tuple[str, ...]:

@@ -86,8 +86,9 @@ class Profile:
         return replace(self, lambda_=lambda_)
 
     def check_target(self, ratio: float | None, lambda_: float | None) -> None:
-        """Raises `ProfileInvalid` for a target ``ratio`` (bytes before / bytes after) that is no positive number,
-        that comes beside a ``lambda_``, which would ask for another size, or where lambda is no dial."""
+        """Raises `ProfileInvalid` for a target ``ratio`` (bytes before / bytes after) that is no positive
+        number, that comes beside a ``lambda_``, which would ask for another size, or where lambda is no
+        dial."""
         if ratio is None:
             return
         if not self.is_dial:

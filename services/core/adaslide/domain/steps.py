@@ -20,10 +20,10 @@ Numbers = npt.NDArray[np.float64]
 
 
 def hull(steps: Sequence[tuple[int, float]]) -> list[int]:
-    """Places of the (bytes, Dice) ``steps`` that some price would keep: the lower convex hull of bytes and loss.
+    """Places of the (bytes, Dice) ``steps`` that some price would keep: the lower convex hull of the losses.
 
-    Bytes must rise from step to step, and Dice must not fall. The first step and the last are always kept; what
-    wins no Dice has no finite price.
+    Bytes must rise from step to step, and Dice must not fall. The first step and the last are always kept;
+    what wins no Dice has no finite price.
     """
     kept: list[int] = []
     for place, step in enumerate(steps):
@@ -42,9 +42,9 @@ def _price(low: tuple[int, float], high: tuple[int, float]) -> float:
 class Climb:
     """The steps up of all patches, the cheapest for what they win first.
 
-    ``patch`` (n,) is whose step up each is; ``total`` (n + 1,) are the payload bytes of the slide once the first
-    0 to n of them are taken; ``lambdas`` (n,) are their prices as lambda counts: bytes for Dice as a share of
-    what a Dice of 0 costs at lambda 1. A patch's own steps stand in their order.
+    ``patch`` (n,) is whose step up each is; ``total`` (n + 1,) are the payload bytes of the slide once the
+    first 0 to n of them are taken; ``lambdas`` (n,) are their prices as lambda counts: bytes for Dice as a
+    share of what a Dice of 0 costs at lambda 1. A patch's own steps stand in their order.
     """
 
     patch: Integers
@@ -59,9 +59,9 @@ class Climb:
         dice: npt.NDArray[Any],
         whole: npt.NDArray[Any],
     ) -> Self:
-        """``counts`` (patches,) say how many steps each patch has, one or more; ``sizes`` (bytes) and ``dice``
-        are (steps,), patch after patch, each patch's its `hull`; ``whole`` (patches,) are about the bytes of
-        each patch kept whole, which its losses are priced by."""
+        """``counts`` (patches,) say how many steps each patch has, one or more; ``sizes`` (bytes) and
+        ``dice`` are (steps,), patch after patch, each patch's its `hull`; ``whole`` (patches,) are about the
+        bytes of each patch kept whole, which its losses are priced by."""
         owner = np.repeat(np.arange(len(counts)), counts)
         up = owner[1:] == owner[:-1]
         patch = owner[1:][up]
@@ -93,7 +93,7 @@ class Climb:
         return np.bincount(self.patch[:taken], minlength=patches)
 
     def lambda_at(self, taken: int) -> float:
-        """The greatest price that was paid for Dice among the first ``taken`` steps up, as lambda counts: it may
-        exceed 1. 0 where none was."""
+        """The greatest price that was paid for Dice among the first ``taken`` steps up, as lambda counts: it
+        may exceed 1. 0 where none was."""
         paid = self.lambdas[:taken]
         return float(paid[np.isfinite(paid)].max(initial=0.0))

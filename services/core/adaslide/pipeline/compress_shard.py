@@ -1,7 +1,7 @@
 """One shard: read its patches, encode them in parallel, write one object and one sidecar.
 
-The unit of retry: running it twice writes the same keys again and harms nothing. Where the slide is to reach a
-target ratio, the shard holds every patch's cheapest step, and a survey of all steps goes beside the sidecar.
+The unit of retry: running it twice writes the same keys again and harms nothing. Where the slide is to reach
+a target ratio, it holds each patch's cheapest step, and a survey of all steps goes beside the sidecar.
 """
 
 import io

@@ -1,5 +1,5 @@
-"""One patch: propose, encode, restore, measure, and keep the cheapest rung that holds every floor, or all that
-might be kept where the slide's size decides."""
+"""One patch: propose, encode, restore, measure, and keep the cheapest rung that holds every floor, or all
+that might be kept where the slide's size decides."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -58,8 +58,8 @@ class PatchInput:
 class EncodedPatch:
     """The outcome, and the patch's share of the x16 overview, (p / 16, p / 16, 3), of the original.
 
-    ``survey`` is what might be kept in the outcome's place, which is the first of its steps; None where nothing
-    was to be surveyed.
+    ``survey`` is what might be kept in the outcome's place, which is the first of its steps; None where
+    nothing was to be surveyed.
     """
 
     outcome: PatchOutcome
@@ -88,7 +88,7 @@ class _Candidate:
 
 @dataclass(frozen=True, slots=True)
 class _Searched:
-    """All that a search measured, by place in the ladder; ``kept`` is its choice, None where no rung holds."""
+    """All that a search measured, by place in the ladder; ``kept`` is its choice, None where none holds."""
 
     measured: Mapping[int, _Candidate]
     tried: Mapping[int, Tried]
@@ -162,8 +162,8 @@ class PatchEncoder:
         return EncodedPatch(steps[0], shrink(patch.source.pixels, FIRST_OVERVIEW), survey)
 
     def _deciding(self, tried: Mapping[int, Tried], least: int) -> str:
-        """The floor that the dearest of the rungs below ``least`` bytes violates first: it is why nothing cheaper
-        is kept. Empty where none was measured."""
+        """The floor that the dearest of the rungs below ``least`` bytes violates first: it is why nothing
+        cheaper is kept. Empty where none was measured."""
         failed = [one for one in tried.values() if not one.held and one.bytes < least]
         if not failed:
             return ""
@@ -192,7 +192,7 @@ class PatchEncoder:
         return None
 
     def _searched(self, source: PatchSource, measurer: Measurer, search: Search) -> _Searched:
-        """What the search measures and keeps. Never a floor is missed, since only what was measured is kept."""
+        """What the search measures and keeps: never a floor is missed, since it keeps what it measured."""
         measured: dict[int, _Candidate] = {}
         tried: dict[int, Tried] = {}
         count = 0
@@ -250,8 +250,8 @@ class PatchEncoder:
         return chosen.kept() if chosen else self._lossless(source)
 
     def _shown_exact(self, source: PatchSource) -> _Kept | None:
-        """The source's own tiles, None where it has none. Sound ones may still not be what the reader shows: then
-        they are not this slide's pixels, and None as well."""
+        """The source's own tiles, None where it has none. Sound ones may still not be what the reader shows:
+        then they are not this slide's pixels, and None as well."""
         if not source.tiles:
             return None
         exact = self._exact(source)
@@ -274,7 +274,7 @@ class PatchEncoder:
     def _outcome(
         self, patch: PatchInput, kept: _Kept, place: int | None, search: Search, count: int
     ) -> PatchOutcome:
-        """Of what stands at ``place`` in the ladder, None for the patch kept whole, after ``count`` measurements."""
+        """``kept`` stands at ``place`` in the ladder, None for the patch kept whole."""
         at = len(self.profile.ladder) if place is None else place
         flags = PatchFlag.NONE
         if at != search.proposed:

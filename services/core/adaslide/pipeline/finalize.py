@@ -1,5 +1,5 @@
-"""The last step: the size that was asked for, overviews, maps and metadata, a full read-back, and only then the
-root document."""
+"""The last step: the size that was asked for, overviews, maps and metadata, a full read-back, and only then
+the root document."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -78,11 +78,11 @@ def finalize(
 ) -> dict[str, Any]:
     """Makes the shards in ``package`` a package, and returns its totals (JSON of ``compress``).
 
-    Everything is read back through the store and decoded by ``executor``'s processes; the root document
-    is written last. ``scratch`` is where `compress_shard` left what belongs to a shard; ``weights`` are sha256 by
-    name of those the profile uses; ``seconds`` is what the shards took. Raises `PackageError` when the store
-    does not give back what was written, `QualityBelowFloor` rather than publish a patch below its floor, and
-    `RatioOutOfReach` where the plan's target ratio cannot be reached (`fit_ratio`).
+    Everything is read back through the store and decoded by ``executor``'s processes; the root document is
+    written last. ``scratch`` is where `compress_shard` left what belongs to a shard; ``weights`` are sha256
+    by name of those the profile uses; ``seconds`` is what the shards took. Raises `PackageError` when the
+    store does not give back what was written, `QualityBelowFloor` rather than publish a patch below its
+    floor, and `RatioOutOfReach` where the plan's target ratio cannot be reached (`fit_ratio`).
     """
     maps, overview, runtimes = _collected(plan, scratch)
     _write_overviews(plan, package, overview, checker)

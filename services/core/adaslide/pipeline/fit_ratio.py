@@ -46,12 +46,12 @@ def fit_ratio(
     cheapest: PatchMaps,
     weigh: Callable[[Fitted], int],
 ) -> Fitted:
-    """Rewrites the shards in ``package`` so that it comes as near as the steps allow to ``plan.target_ratio``.
+    """Rewrites the shards in ``package`` so that it comes as near to ``plan.target_ratio`` as the steps allow.
 
-    They are there as `compress_shard` wrote them: ``cheapest`` are their maps. ``weigh`` gives the package's bytes,
-    root included, with what it is told. Where all that could be kept is kept, and still takes fewer bytes than
-    asked for, that is the package. Raises `RatioOutOfReach` where the floors need more bytes, or where the steps
-    of a small slide miss the size by more than `TOLERANCE`.
+    They are there as `compress_shard` wrote them: ``cheapest`` are their maps. ``weigh`` gives the package's
+    bytes, root included, with what it is told. Where all that could be kept is kept, and still takes fewer
+    bytes than asked for, that is the package. Raises `RatioOutOfReach` where the floors need more bytes, or
+    where the steps of a small slide miss the size by more than `TOLERANCE`.
     """
     assert plan.target_ratio is not None
     wanted = plan.ratio_base / plan.target_ratio
@@ -61,7 +61,7 @@ def fit_ratio(
     size = weigh(fitted)
     if size > wanted * (1 + TOLERANCE):
         raise RatioOutOfReach(_why_not(plan, surveys, size))
-    # Measured where it is the same for every ratio, so that a smaller ratio never takes fewer bytes of a patch.
+    # Measured where it is the same for every ratio: a smaller one never takes fewer bytes of a patch.
     around = size - int(climb.total[0])
     for _ in range(ATTEMPTS):
         nearest = climb.nearest(wanted - around)

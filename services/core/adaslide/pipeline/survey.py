@@ -1,4 +1,4 @@
-"""What might be kept of the patches of one shard, waiting in the job's scratch until the whole slide is known.
+"""What might be kept of the patches of a shard, waiting in the job's scratch until the slide is known.
 
 Two objects a shard: the numbers of all its steps, which choosing takes, and their payloads, of which only the
 chosen ones are read again as part of a shard.
@@ -7,7 +7,7 @@ chosen ones are read again as part of a shard.
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -34,8 +34,8 @@ def payloads_key(shard: ShardIndex) -> str:
 class PatchSurvey:
     """The steps of one patch that some price would keep, bytes rising.
 
-    ``whole_bytes`` is about what the patch takes kept whole, 0 where there is nothing to choose (glass, damage);
-    ``floor`` is what the next cheaper rung that was measured violates first, empty where none was.
+    ``whole_bytes`` is about what the patch takes kept whole, 0 where there is nothing to choose (glass,
+    damage); ``floor`` is what the next cheaper rung that was measured violates first, empty where none was.
     """
 
     steps: tuple[PatchOutcome, ...]
@@ -93,14 +93,14 @@ def write_survey(scratch: PutObject, shard: ShardIndex, patches: list[PatchSurve
     maps = PatchMaps.empty(len(outcomes), 1)
     for row, outcome in enumerate(outcomes):
         maps.record(row, 0, outcome)
-    buffer = io.BytesIO()
-    np.savez_compressed(
-        buffer,
-        counts=np.array([len(patch.steps) for patch in patches], np.uint8),
-        whole=np.array([patch.whole_bytes for patch in patches], np.uint32),
-        floors=np.array([patch.floor for patch in patches]),
+    arrays: dict[str, Any] = {
+        "counts": np.array([len(patch.steps) for patch in patches], np.uint8),
+        "whole": np.array([patch.whole_bytes for patch in patches], np.uint32),
+        "floors": np.array([patch.floor for patch in patches]),
         **maps.decision,
         **maps.quality,
-    )
+    }
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
     scratch.put(payloads_key(shard), b"".join(outcome.payload for outcome in outcomes))
     scratch.put(steps_key(shard), buffer.getvalue())

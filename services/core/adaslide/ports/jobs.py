@@ -65,8 +65,8 @@ JobRequest = CompressRequest | RestoreRequest
 
 
 def request_fields(request: JobRequest) -> dict[str, Any]:
-    """The request as JSON, by which it is stored and known again. What came later than the others stands in it only
-    where it is given: a request of before is still the same."""
+    """The request as JSON, by which it is stored and known again. What came later than the others stands in
+    it only where it is given: a request of before is still the same."""
     fields = asdict(request)
     if fields.get("target_ratio", 0) is None:
         del fields["target_ratio"]
