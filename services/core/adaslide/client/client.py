@@ -147,13 +147,14 @@ class Client:
         body = {
             "profile": profile,
             "lambda": lambda_,
-            "target_ratio": target_ratio,
             "dice_floor": dice_floor,
             "mpp": mpp,
             "urgency": urgency.name.lower() if isinstance(urgency, Urgency) else urgency,
             "callback_url": callback_url,
             "source": {"uri": source} if source else None,
         }
+        if target_ratio is not None:  # a service of an older version refuses what it does not know
+            body["target_ratio"] = target_ratio
         answer = self._transport.send(
             "POST", f"/slides/{_part(slide)}/compress", json=body, headers=_once(idempotency_key)
         )

@@ -46,7 +46,7 @@ def fit_ratio(
     cheapest: PatchMaps,
     weigh: Callable[[Fitted], int],
 ) -> Fitted:
-    """Rewrites the shards in ``package`` so that it comes as near to ``plan.target_ratio`` as the steps allow.
+    """Rewrites the shards in ``package`` so that it comes as near to ``plan.target_ratio`` as steps allow.
 
     They are there as `compress_shard` wrote them: ``cheapest`` are their maps. ``weigh`` gives the package's
     bytes, root included, with what it is told. Where all that could be kept is kept, and still takes fewer
