@@ -13,7 +13,7 @@ from adaslide.adapters.db.ids import is_id, new_id
 from adaslide.domain.errors import BrokerUnavailable, Conflict, Held, NotFound
 from adaslide.domain.geometry import ShardIndex
 from adaslide.domain.job import TRANSITIONS, JobState
-from adaslide.ports.jobs import RestoreRequest
+from adaslide.ports.jobs import CompressRequest, RestoreRequest, request_fields
 from adaslide.ports.queue import Message, Task
 from contract.records import REQUEST, job_record, opened, package_record, slide_record
 

@@ -1,4 +1,4 @@
-"""A package of the size that was asked for, on the real slide: by the library, and by a worker that stumbles."""
+"""A package of the size that was asked for, of the real slide: by the library and by a stumbling worker."""
 
 import json
 
@@ -42,8 +42,8 @@ def test_the_package_has_the_ratio_and_holds_its_floors(aimed, sample_slide, rat
     assert (report.ok, report.remeasured) == (True, 35)
 
 
-def test_a_smaller_ratio_takes_bytes_and_dice_of_no_patch(aimed, archive_package):
-    maps = [library.open_package(path).maps for path in (archive_package[0], aimed[RATIO][0], aimed[4.0][0])]
+def test_a_smaller_ratio_takes_bytes_and_dice_of_no_patch(aimed):
+    maps = [library.open_package(aimed[ratio][0]).maps for ratio in (RATIO, 4.0)]
     assert (np.diff([one.decision["bytes"].astype(int) for one in maps], axis=0) >= 0).all()
     assert (np.diff(np.nan_to_num([one.quality["dice"] for one in maps]), axis=0) >= 0).all()
     assert aimed[4.0][1]["lambda"] > aimed[RATIO][1]["lambda"]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaslide.domain.fidelity import IDENTICAL
-from adaslide.domain.search import Bisection, Dial, Tried, cheapest
+from adaslide.domain.search import Bisection, Dial, Ground, Tried, cheapest
 
 
 def followed(search, holds):
@@ -45,6 +45,29 @@ def test_nothing_below_the_lowest_is_tried():
 
 def test_an_empty_ladder_has_nothing_to_try():
     assert followed(Bisection(0, 0), lambda place: True) == []
+
+
+@given(st.sets(st.integers(0, 9)), st.integers(0, 10), st.integers(0, 10))
+def test_below_what_is_kept_a_rung_was_measured_that_fails(holding, first, last):
+    """Whatever the search left out: it looks at ``first`` to ``last`` alone."""
+
+    class Narrow:
+        proposed, p_compress = first, None
+
+        def next(self, tried):
+            return next((place for place in range(first, min(last, 10)) if place not in tried), None)
+
+        def kept(self, tried):
+            return cheapest(tried)
+
+    search, tried = Ground(Narrow(), 10), {}
+    while (place := search.next(tried)) is not None:
+        assert place not in tried
+        tried[place] = Tried(100 + place, IDENTICAL, held=place in holding)
+    kept = search.kept(tried)
+    below = 9 if kept is None else kept - 1
+    assert below < 0 or (below in tried and not tried[below].held)
+    assert kept is None or kept in holding
 
 
 def measured(size, dice, *, held=True):

@@ -83,6 +83,40 @@ class Bisection:
         return cheapest(tried)
 
 
+class Ground:
+    """Goes on where ``search`` ends: down the ladder of ``length`` rungs, until the next one below what holds in
+    the fewest bytes is one that fails.
+
+    Where an agent sees no gain in measuring a cheaper rung, nobody knows what it would violate; here that is
+    known, unless the ladder ends.
+    """
+
+    def __init__(self, search: Search, length: int) -> None:
+        self.proposed = search.proposed
+        self.p_compress = search.p_compress
+        self._search: Search | None = search
+        self._length = length
+
+    def next(self, tried: Mapping[int, Tried]) -> int | None:
+        """The rung to measure next, None when enough are."""
+        if self._search:
+            place = self._search.next(tried)
+            if place is not None:
+                return place
+            self._search = None
+        least = cheapest(tried)
+        for place in reversed(range(self._length if least is None else least)):
+            if place not in tried:
+                return place
+            if not tried[place].held:
+                return None
+        return None
+
+    def kept(self, tried: Mapping[int, Tried]) -> int | None:
+        """See `cheapest`."""
+        return cheapest(tried)
+
+
 class Dial:
     """Goes on where ``search`` ends: up the ladder, while each rung's smaller loss is worth its bytes.
 

@@ -14,7 +14,7 @@ from adaslide.domain.geometry import PatchIndex
 from adaslide.domain.pixels import Pixels, shrink
 from adaslide.domain.profile import Profile
 from adaslide.domain.rung import Codec, Rung, RungSpec
-from adaslide.domain.search import Dial, Search, Tried
+from adaslide.domain.search import Dial, Ground, Search, Tried
 from adaslide.domain.steps import hull
 from adaslide.package.layout import FIRST_OVERVIEW
 from adaslide.pipeline.measure import Measured, Measurer
@@ -136,17 +136,15 @@ class PatchEncoder:
 
     def survey(self, patch: PatchInput) -> EncodedPatch:
         """All that might be kept of the patch: `Dial`'s steps at any price below the bytes of the patch kept
-        whole, and that; those left out that no price would keep. The cheapest is the outcome. Raises like
-        `encode`."""
+        whole, and that; those left out that no price would keep. The cheapest is the outcome, and the next
+        rung below it is known to fail (`Ground`). Raises like `encode`."""
         measurer = self._measurer(patch)
         settled = self._settled(patch, measurer)
         if settled:
             return replace(settled, survey=PatchSurvey((settled.outcome,)))
-        search = Dial(
-            self.agent.search(measurer.original, self.profile, patch.whole_bytes),
-            len(self.profile.ladder),
-            inf,
-        )
+        length = len(self.profile.ladder)
+        agents = self.agent.search(measurer.original, self.profile, patch.whole_bytes)
+        search = Dial(Ground(agents, length), length, inf)
         found = self._searched(patch.source, measurer, search)
         whole = self._shown_exact(patch.source) or self._lossless(patch.source)
         climbed = [place for place in search.steps if found.tried[place].bytes < len(whole.payload)]
@@ -158,17 +156,17 @@ class PatchEncoder:
             place = climbed[step] if step < len(climbed) else None
             kept = whole if place is None else found.measured[place].kept()
             steps.append(self._outcome(patch, kept, place, search, found.count))
-        survey = PatchSurvey(tuple(steps), patch.whole_bytes, self._deciding(found.tried, points[0][0]))
+        floor = self._deciding(found.tried, search.steps[0] if search.steps else length)
+        survey = PatchSurvey(tuple(steps), patch.whole_bytes, floor)
         return EncodedPatch(steps[0], shrink(patch.source.pixels, FIRST_OVERVIEW), survey)
 
-    def _deciding(self, tried: Mapping[int, Tried], least: int) -> str:
-        """The floor that the dearest of the rungs below ``least`` bytes violates first: it is why nothing
-        cheaper is kept. Empty where none was measured."""
-        failed = [one for one in tried.values() if not one.held and one.bytes < least]
+    def _deciding(self, tried: Mapping[int, Tried], place: int) -> str:
+        """The floor that the next rung below ``place`` of those that failed violates first: it is why nothing
+        cheaper is kept. Empty where the ladder ends."""
+        failed = [below for below, one in tried.items() if below < place and not one.held]
         if not failed:
             return ""
-        nearest = max(failed, key=lambda one: one.bytes)
-        return self.profile.floors.first_violated(nearest.fidelity, margin=True) or ""
+        return self.profile.floors.first_violated(tried[max(failed)].fidelity, margin=True) or ""
 
     def _measurer(self, patch: PatchInput) -> Measurer:
         source = patch.source
