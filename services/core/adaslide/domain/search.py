@@ -84,8 +84,8 @@ class Bisection:
 
 
 class Ground:
-    """Goes on where ``search`` ends: down the ladder of ``length`` rungs, until the next one below what holds in
-    the fewest bytes is one that fails.
+    """Goes on where ``search`` ends: down the ladder of ``length`` rungs, until the next one below the
+    cheapest that holds is one that fails.
 
     Where an agent sees no gain in measuring a cheaper rung, nobody knows what it would violate; here that is
     known, unless the ladder ends.

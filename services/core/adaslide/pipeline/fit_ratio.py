@@ -24,7 +24,7 @@ from adaslide.ports.objects import GetObject, PutObject
 TOLERANCE = 0.03
 """A package may miss the asked size by this share of it."""
 NEAR = 0.005
-"""Where it does by no more than this, the bytes around the payloads are known well enough."""
+"""What lies around the payloads (overviews, maps, documents) may turn out to be off by this share of the size."""
 ATTEMPTS = 2
 """Times that the shards are written, beside the cheapest ones that are there already."""
 
@@ -61,7 +61,7 @@ def fit_ratio(
     size = weigh(fitted)
     if size > wanted * (1 + TOLERANCE):
         raise RatioOutOfReach(_why_not(plan, surveys, size))
-    # Measured where it is the same for every ratio: a smaller one never takes fewer bytes of a patch.
+    # Measured where it is the same for every ratio, so that a smaller one never takes fewer bytes of a patch.
     around = size - int(climb.total[0])
     for _ in range(ATTEMPTS):
         nearest = climb.nearest(wanted - around)
@@ -71,9 +71,9 @@ def fit_ratio(
         maps = _kept(plan, package, scratch, surveys, climb.steps(taken, len(plan.grid)))
         fitted = Fitted(maps, climb.lambda_at(taken))
         size = weigh(fitted)
-        if abs(size - wanted) <= NEAR * wanted:
+        known, around = around, size - int(climb.total[taken])
+        if abs(around - known) <= NEAR * wanted:
             break
-        around = size - int(climb.total[taken])
     if abs(size - wanted) > TOLERANCE * wanted and not (taken == len(climb.patch) and size < wanted):
         raise RatioOutOfReach(_too_coarse(plan, climb, wanted, around))
     return fitted
