@@ -24,7 +24,7 @@ from adaslide.ports.objects import GetObject, PutObject
 TOLERANCE = 0.03
 """A package may miss the asked size by this share of it."""
 NEAR = 0.005
-"""What lies around the payloads (overviews, maps, documents) may turn out to be off by this share of the size."""
+"""What lies around the payloads (overviews, maps, documents) may be off by this share of the size."""
 ATTEMPTS = 2
 """Times that the shards are written, beside the cheapest ones that are there already."""
 
