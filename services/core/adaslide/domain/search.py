@@ -84,8 +84,8 @@ class Bisection:
 
 
 class Ground:
-    """Goes on where ``search`` ends: down the ladder of ``length`` rungs, until the next one below the
-    cheapest that holds is one that fails.
+    """Goes on where ``search`` ends: down the ladder of ``length`` rungs, until one below the cheapest that
+    holds is known to fail.
 
     Where an agent sees no gain in measuring a cheaper rung, nobody knows what it would violate; here that is
     known, unless the ladder ends.
@@ -105,12 +105,10 @@ class Ground:
                 return place
             self._search = None
         least = cheapest(tried)
-        for place in reversed(range(self._length if least is None else least)):
-            if place not in tried:
-                return place
-            if not tried[place].held:
-                return None
-        return None
+        below = range(self._length if least is None else least)
+        if any(place in tried and not tried[place].held for place in below):
+            return None
+        return next((place for place in reversed(below) if place not in tried), None)
 
     def kept(self, tried: Mapping[int, Tried]) -> int | None:
         """See `cheapest`."""

@@ -35,7 +35,7 @@ class PatchSurvey:
     """The steps of one patch that some price would keep, bytes rising.
 
     ``whole_bytes`` is about what the patch takes kept whole, 0 where there is nothing to choose (glass,
-    damage); ``floor`` is what the next cheaper rung violates first, empty where there is none.
+    damage); ``floor`` is what the next cheaper rung that fails violates first, empty where none does.
     """
 
     steps: tuple[PatchOutcome, ...]
