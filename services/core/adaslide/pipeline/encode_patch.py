@@ -136,8 +136,8 @@ class PatchEncoder:
 
     def survey(self, patch: PatchInput) -> EncodedPatch:
         """All that might be kept of the patch: `Dial`'s steps at any price below the bytes of the patch kept
-        whole, and that; those left out that no price would keep. The cheapest is the outcome, and a rung below
-        it is known to fail (`Ground`). Raises like `encode`."""
+        whole, and that; those left out that no price would keep. The cheapest is the outcome, and a rung
+        below it is known to fail (`Ground`). Raises like `encode`."""
         measurer = self._measurer(patch)
         settled = self._settled(patch, measurer)
         if settled:
