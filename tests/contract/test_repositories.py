@@ -309,6 +309,15 @@ class RepositoryContract:
             assert unit.packages.matching(stranger, REQUEST) is None
             assert unit.packages.matching(replace(slide, sha256="1" * 64), REQUEST) is None
 
+    def test_a_target_ratio_is_part_of_the_request(self, database, slide, job):
+        aimed = replace(job, id=new_id(), package_id=new_id(), request=replace(REQUEST, target_ratio=5.5))
+        with database.write() as unit:
+            unit.jobs.add(aimed)
+        with database.read() as unit:
+            assert unit.jobs.get(aimed.id).request.target_ratio == 5.5
+            assert unit.jobs.active(slide.id, aimed.request).id == aimed.id
+            assert unit.jobs.active(slide.id, REQUEST).id == job.id
+
     def test_progress_of_a_job_without_shards(self, database, job):
         with database.write() as unit:
             unit.jobs.set_progress(job.id, 1, 9)

@@ -93,6 +93,10 @@ MEANINGS: dict[str, Meaning] = {
     "missing-mpp": Meaning(422, "The slide does not say its micrometres per pixel: supply `mpp`."),
     "region-out-of-range": Meaning(422, "The region, level or patch lies outside the slide."),
     "profile-invalid": Meaning(422, "There is no such profile, or it does not allow these settings."),
+    "ratio-out-of-reach": Meaning(
+        422,
+        "No package of the size that was asked for holds the floors; `detail` names the one that decides.",
+    ),
     "internal": Meaning(500, "The service failed unexpectedly; its log says where."),
     "package-error": Meaning(500, "A package does not keep its promise. `adaslide verify` says where."),
     "checksum-mismatch": Meaning(500, "Stored bytes are not those that were written: the store is damaged."),

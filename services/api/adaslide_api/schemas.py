@@ -51,6 +51,11 @@ class CompressBody(Body):
 
     profile: str = Field("archive", max_length=64)
     lambda_: float | None = Field(None, alias="lambda", allow_inf_nan=False)
+    target_ratio: float | None = Field(
+        None,
+        allow_inf_nan=False,
+        description="Bytes of the source's tiles over those of the package, in the place of lambda",
+    )
     dice_floor: float | None = Field(None, allow_inf_nan=False)
     mpp: float | None = Field(None, allow_inf_nan=False, description="Micrometres per pixel at level 0")
     protect: dict[str, Any] | None = Field(
@@ -64,7 +69,9 @@ class CompressBody(Body):
 
     def request(self) -> CompressRequest:
         protect = None if self.protect is None else canonical(self.protect)
-        return CompressRequest(self.profile, self.lambda_, self.dice_floor, self.mpp, protect)
+        return CompressRequest(
+            self.profile, self.lambda_, self.dice_floor, self.mpp, protect, self.target_ratio
+        )
 
 
 class HoldBody(Body):

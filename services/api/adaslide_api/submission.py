@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from adaslide.adapters.db.ids import new_id
@@ -18,6 +18,7 @@ from adaslide.ports.jobs import (
     RestoreRequest,
     SlideRecord,
     UnitOfWork,
+    request_fields,
 )
 from adaslide.ports.queue import Message, Task
 from adaslide.settings import Compression
@@ -56,7 +57,7 @@ class _Order:
     def __init__(self, slide: SlideRecord, request: JobRequest, key: str | None) -> None:
         # Two tenants may use one key.
         self._key = None if key is None else _digest(json.dumps([slide.tenant, key]))
-        self._fingerprint = _digest(json.dumps([slide.id, asdict(request)], sort_keys=True))
+        self._fingerprint = _digest(json.dumps([slide.id, request_fields(request)], sort_keys=True))
 
     def known(self, unit: UnitOfWork) -> str | None:
         """The job that the key made. Raises `Conflict` when it came with another request."""

@@ -106,6 +106,12 @@ def compress(
     lambda_: Annotated[
         float | None, typer.Option("--lambda", help="0-1: weight of lost information.")
     ] = None,
+    target_ratio: Annotated[
+        float | None,
+        typer.Option(
+            "--target-ratio", help="Bytes of the source's tiles for each of the package's; no --lambda."
+        ),
+    ] = None,
     dice_floor: Annotated[
         float | None, typer.Option("--dice-floor", help="Least Dice of every patch.")
     ] = None,
@@ -124,6 +130,7 @@ def compress(
             out,
             profile=profile,
             lambda_=lambda_,
+            target_ratio=target_ratio,
             dice_floor=dice_floor,
             mpp=mpp,
             protect=protect,
@@ -295,6 +302,10 @@ def _show(totals: dict[str, Any]) -> None:
         table.add_row(
             "", f"{totals['ratio_tiles']:.1%} of the source's {totals['source_tile_bytes']:,} tile bytes"
         )
+    if totals.get("target_ratio") is not None:
+        before = totals["source_tile_bytes"] or totals["source_bytes"]
+        reached = f"{before / totals['package_bytes']:.3f}, at lambda {totals['lambda']:.3g}"
+        table.add_row("ratio", f"{reached} (asked: {totals['target_ratio']:g})")
     patches = totals["patches"]
     rungs = ", ".join(f"{count} {name}" for name, count in patches["by_rung"].items())
     table.add_row("patches", f"{patches['total']}: {rungs}")

@@ -18,7 +18,7 @@ from adaslide.domain.geometry import Region
 from adaslide.domain.profile import Profile, profile_named
 from adaslide.package.layout import ROOT_KEY
 from adaslide.package.reader import PackageReader
-from adaslide.pipeline.compress_shard import compress_shard, sidecar_key
+from adaslide.pipeline.compress_shard import compress_shard
 from adaslide.pipeline.finalize import finalize
 from adaslide.pipeline.maps import render_map
 from adaslide.pipeline.plan import plan
@@ -36,6 +36,7 @@ def compress(
     *,
     profile: str | Profile = "archive",
     lambda_: float | None = None,
+    target_ratio: float | None = None,
     dice_floor: float | None = None,
     mpp: float | None = None,
     protect: Path | None = None,
@@ -44,12 +45,17 @@ def compress(
 ) -> dict[str, Any]:
     """Compresses ``slide`` into the package folder ``out`` and returns its totals.
 
-    ``out`` appears whole or not at all. ``protect`` is a GeoJSON file of regions of which nothing may be
-    restored, see `pipeline.protected`. ``progress`` is told (patches done, patches in all). Raises
-    `Conflict` when ``out`` exists, and what `plan`, `compress_shard` and `finalize` raise.
+    ``target_ratio`` is what the bytes of the source's tiles (of its file, where no tiles are known) are to be
+    of the package's, within 3 %; it comes in the place of ``lambda_``. ``protect`` is a GeoJSON file of
+    regions of which nothing may be restored, see `pipeline.protected`.
+
+    ``out`` appears whole or not at all. ``progress`` is told (patches done, patches in all). Raises
+    `Conflict` when ``out`` exists, `RatioOutOfReach` where the floors forbid the ratio, and what `plan`,
+    `compress_shard` and `finalize` raise.
     """
     regions = None if protect is None else read_regions(protect)
     named = profile_named(profile) if isinstance(profile, str) else profile
+    named.check_target(target_ratio, lambda_)
     policy = named.with_floors(dice=dice_floor).with_lambda(lambda_)
     if out.exists():
         raise Conflict("the package to be written exists already")
@@ -64,7 +70,7 @@ def compress(
                 wiring.folder_store(partial / "package"),
                 wiring.folder_store(partial / "scratch"),
             )
-            work = plan(reader, policy, mpp, regions)
+            work = plan(reader, policy, mpp, regions, target_ratio)
             encoder, grid, done = wiring.patch_encoder(work), work.grid, 0
 
             def advance(patches: int) -> None:
@@ -78,7 +84,7 @@ def compress(
             totals = finalize(
                 work,
                 package,
-                lambda shard: scratch.get(sidecar_key(shard)),
+                lambda _: scratch,
                 wiring.plan_checker(work),
                 executor,
                 weights=wiring.weights_in(policy),

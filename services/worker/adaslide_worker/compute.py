@@ -63,7 +63,7 @@ class Compute:
 
     def plan(self, slide: Path, request: CompressRequest) -> CompressionPlan:
         with wiring.open_slide(slide) as reader:
-            work = plan(reader, request.policy(), request.mpp, request.protect)
+            work = plan(reader, request.policy(), request.mpp, request.protect, request.target_ratio)
         wiring.patch_encoder(work)  # what no shard could do is refused before the first
         return work
 
@@ -97,18 +97,18 @@ class Compute:
         self,
         work: CompressionPlan,
         package: ObjectStore,
-        sidecar: Callable[[ShardIndex], bytes],
+        scratch: Callable[[ShardIndex], ObjectStore],
         *,
         seconds: float,
     ) -> dict[str, Any]:
-        """The totals of the package, which is then complete in its store. No net runs here: reading back
-        proves what nets are given."""
+        """The totals of the package, which is then complete in its store; ``scratch`` is where each shard and
+        what belongs to it was staged. No net runs here: reading back proves what nets are given."""
         checker = wiring.plan_checker(work)
         with self._pool() as (executor, _):
             return finalize(
                 work,
                 package,
-                sidecar,
+                scratch,
                 checker,
                 executor,
                 weights=wiring.weights_in(work.profile),

@@ -22,7 +22,6 @@ from adaslide.observability.logs import about
 from adaslide.observability.metrics import Metrics
 from adaslide.observability.tracing import span
 from adaslide.package.layout import shard_key
-from adaslide.pipeline.compress_shard import sidecar_key
 from adaslide.pipeline.plan import CompressionPlan
 from adaslide.ports.jobs import Database, JobRecord, PackageRecord, SlideRecord, UnitOfWork
 from adaslide.ports.queue import Message, Task
@@ -245,12 +244,7 @@ class JobRunner:
         package = self._workspace.package(location)
         for shard, store in staged.items():
             package.put(shard_key(0, shard), store.get(shard_key(0, shard)))
-        totals = self._compute.finalize(
-            work,
-            package,
-            lambda shard: staged[shard].get(sidecar_key(shard)),
-            seconds=job.seconds,
-        )
+        totals = self._compute.finalize(work, package, staged.__getitem__, seconds=job.seconds)
         with self._database.write() as unit:
             unit.jobs.add_work(job.id, time.monotonic() - started, wiring.peak_rss_bytes())
             # In the same transaction: nobody else can have been given the lease before this one commits.

@@ -97,6 +97,10 @@ def test_the_callers_name_leads_to_one_slide(client, sample_slide, tmp_path):
     [
         ({"profile": "nope"}, "profile-invalid"),
         ({"lambda": 2}, "profile-invalid"),
+        ({"target_ratio": 0}, "profile-invalid"),
+        ({"target_ratio": 5, "lambda": 0.1}, "profile-invalid"),
+        ({"target_ratio": 5, "profile": "paper"}, "profile-invalid"),
+        ({"target_ratio": "five"}, "invalid-input"),
         ({"dice_floor": 1.5}, "profile-invalid"),
         ({"mpp": 99}, "invalid-input"),
         ({"mpp": 5}, "invalid-input"),
@@ -114,6 +118,20 @@ def test_requests_that_make_no_sense_make_no_job(client, sample_slide, body, cod
 def test_a_scale_that_a_net_does_not_know_is_none_of_a_profile_without(client, sample_slide, profile):
     client.put("/slides/s", json={"uri": sample_slide.as_uri()})
     assert client.post("/slides/s/compress", json={"mpp": 5, "profile": profile}).status_code == 202
+
+
+def test_a_target_ratio_is_part_of_what_was_asked_for(client, sample_slide):
+    client.put("/slides/s", json={"uri": sample_slide.as_uri()})
+    headers = {"Idempotency-Key": "k"}
+    aimed = client.post("/slides/s/compress", json={"target_ratio": 5.5}, headers=headers).json()
+    plain = client.post("/slides/s/compress", json={}).json()
+    assert (aimed["request"]["target_ratio"], plain["request"]["target_ratio"]) == (5.5, None)
+    assert aimed["id"] != plain["id"]
+    again = client.post("/slides/s/compress", json={"target_ratio": 5.5}, headers=headers)
+    assert again.json()["id"] == aimed["id"]
+    problem(client.post("/slides/s/compress", json={}, headers=headers), 409, "conflict")
+    schema = client.get("/openapi.json").json()["components"]["schemas"]["CompressBody"]["properties"]
+    assert {"type": "number"} in schema["target_ratio"]["anyOf"]
 
 
 def test_a_job_waits_and_can_be_cancelled(client, sample_slide):

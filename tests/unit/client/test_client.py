@@ -127,6 +127,16 @@ def test_states_and_urgencies_may_be_texts(client, script):
     assert json.loads(script.bodies[-1])["urgency"] == "stat"
 
 
+def test_a_target_ratio_is_sent_where_it_is_given(client, script):
+    script.answers.extend([(404, {}, b"{}")] * 2)
+    for options in ({}, {"target_ratio": 5.5}):
+        with pytest.raises(errors.NotFound):
+            client.compress("case-7", **options)
+    plain, aimed = map(json.loads, script.bodies[-2:])
+    assert "target_ratio" not in plain
+    assert aimed["target_ratio"] == 5.5
+
+
 def test_a_place_that_is_not_there_is_said_before_a_job_is_begun(client, script, tmp_path):
     with pytest.raises(errors.NotFound, match="no folder"):
         client.restore("case-7", str(tmp_path / "none" / "case-7.tif"))

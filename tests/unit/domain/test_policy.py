@@ -93,6 +93,22 @@ def test_lambda_is_a_dial_of_archive():
     assert PROFILES["paper"].loss_price == 0
 
 
+@pytest.mark.parametrize("ratio", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_target_ratio_is_a_number_above_0(ratio):
+    with pytest.raises(ProfileInvalid, match="above 0"):
+        PROFILES["archive"].check_target(ratio, None)
+
+
+def test_a_target_ratio_needs_a_dial_and_no_lambda_beside_it():
+    PROFILES["archive"].check_target(5.0, None)
+    PROFILES["paper"].check_target(None, 0.5)
+    for name in ("exact", "paper", "archive@2"):
+        with pytest.raises(ProfileInvalid, match="no dial"):
+            profile_named(name).check_target(5.0, None)
+    with pytest.raises(ProfileInvalid, match="one of them"):
+        PROFILES["archive"].check_target(5.0, 0.0)
+
+
 def test_archive_ladder_is_as_the_format_promises():
     ladder = PROFILES["archive"].ladder
     assert {spec.rung for spec in ladder} == {Rung.X4, Rung.X2, Rung.FINE}

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adaslide.domain.fidelity import IDENTICAL
-from adaslide.domain.search import Bisection, Dial, Tried, cheapest
+from adaslide.domain.search import Bisection, Dial, Ground, Tried, cheapest
 
 
 def followed(search, holds):
@@ -45,6 +45,31 @@ def test_nothing_below_the_lowest_is_tried():
 
 def test_an_empty_ladder_has_nothing_to_try():
     assert followed(Bisection(0, 0), lambda place: True) == []
+
+
+@given(st.sets(st.integers(0, 9)), st.integers(0, 10), st.integers(0, 10))
+def test_below_what_is_kept_a_rung_is_known_to_fail(holding, first, last):
+    """Whatever the search left out: it looks at ``first`` to ``last`` alone."""
+
+    class Narrow:
+        proposed, p_compress = first, None
+
+        def next(self, tried):
+            return next((place for place in range(first, min(last, 10)) if place not in tried), None)
+
+        def kept(self, tried):
+            return cheapest(tried)
+
+    search, tried = Ground(Narrow(), 10), {}
+    while (place := search.next(tried)) is not None:
+        assert place not in tried
+        tried[place] = Tried(100 + place, IDENTICAL, held=place in holding)
+    kept = search.kept(tried)
+    below = range(10 if kept is None else kept)
+    assert all(place in tried for place in below) or any(
+        place in tried and not tried[place].held for place in below
+    )
+    assert kept is None or kept in holding
 
 
 def measured(size, dice, *, held=True):

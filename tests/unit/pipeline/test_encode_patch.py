@@ -242,3 +242,45 @@ def test_the_overview_is_of_the_original(tissue):
     overview = encoder().encode(patch(tissue)).overview
     assert overview.shape == (PATCH // 16, PATCH // 16, 3)
     assert abs(overview.mean() - tissue.mean()) < 0.5
+
+
+DIALLED = replace(ARCHIVE, is_dial=True, lambda_=0.0)
+
+
+def test_a_survey_begins_at_what_would_be_kept_and_ends_with_the_patch_whole(tissue):
+    given = patch(tissue)
+    usual, surveyed = encoder(DIALLED).encode(given), encoder(DIALLED).survey(given)
+    steps = surveyed.survey.steps
+    assert surveyed.outcome is steps[0]
+    assert (steps[0].payload, steps[0].fidelity) == (usual.outcome.payload, usual.outcome.fidelity)
+    assert (steps[-1].rung, steps[-1].fidelity) == (Rung.LOSSLESS, IDENTICAL)
+    assert np.array_equal(surveyed.overview, usual.overview)
+    sizes, dice = [len(step.payload) for step in steps], [step.fidelity.dice for step in steps]
+    assert len(steps) > 2
+    assert (np.diff(sizes) > 0).all()
+    assert (np.diff(dice) > 0).all()
+    for step in steps:
+        assert DIALLED.floors.held_by(step.fidelity, margin=True)
+        again = remeasured(step, given.source)
+        assert (again.fidelity, again.pixels_crc32c) == (step.fidelity, step.pixels_crc32c)
+    assert surveyed.survey.floor == "dice"
+    assert surveyed.survey.whole_bytes == given.whole_bytes
+
+
+def test_a_survey_goes_no_further_than_the_dial_can(tissue):
+    given = patch(tissue)
+    steps = encoder(DIALLED).survey(given).survey.steps
+    most = replace(DIALLED, lambda_=1e6)
+    assert encoder(most).encode(given).outcome.payload == max(
+        (step.payload for step in steps if step.rung is not Rung.LOSSLESS), key=len
+    )
+
+
+def test_where_nothing_holds_or_nothing_is_to_choose_a_survey_has_one_step(tissue):
+    strict = replace(DIALLED, floors=Floors(dice=0.9999))
+    whole = encoder(strict).survey(patch(tissue)).survey
+    assert [step.rung for step in whole.steps] == [Rung.LOSSLESS]
+    assert whole.floor == "dice"
+    clear = encoder(DIALLED).survey(patch(glass(), on_tissue=False)).survey
+    assert [step.rung for step in clear.steps] == [Rung.BACKGROUND]
+    assert (clear.whole_bytes, clear.floor) == (0, "")

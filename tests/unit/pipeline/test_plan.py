@@ -1,6 +1,8 @@
 """A plan travels between processes as bytes and comes back the same."""
 
+import json
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -56,11 +58,27 @@ def test_a_plan_comes_back_the_same():
     assert back.profile.lambda_ == 0
     paper = plan(FakeReader(), PROFILES["paper"].with_lambda(0.3))
     assert CompressionPlan.from_bytes(paper.to_bytes()).profile.lambda_ == 0.3
+    assert back.target_ratio is None
+    aimed = plan(FakeReader(), PROFILES["archive"], target_ratio=5.5)
+    assert CompressionPlan.from_bytes(aimed.to_bytes()).target_ratio == 5.5
     assert (back.mpp, back.mpp_origin, back.patch) == (0.25, MppOrigin.PROPERTIES, 512)
     assert back.glass == made.glass
     assert np.array_equal(back.tissue, made.tissue)
     assert np.array_equal(back.barred, made.barred)
     assert back.grid == made.grid
+
+
+def test_the_plan_of_an_older_version_has_no_target():
+    older = json.loads(plan(FakeReader(), PROFILES["archive"]).to_bytes())
+    del older["target_ratio"]
+    assert CompressionPlan.from_bytes(json.dumps(older).encode()).target_ratio is None
+
+
+def test_a_ratio_is_of_the_tiles_or_of_the_file_where_none_are_known():
+    made = plan(FakeReader(), PROFILES["archive"], target_ratio=5.5)
+    tiled = replace(made.facts, tiles=TileLayout(256, 9, 9, 777))
+    assert replace(made, facts=tiled).ratio_base == 777
+    assert replace(made, facts=replace(tiled, tiles=None)).ratio_base == made.facts.source_bytes
 
 
 def test_tissue_and_glass_are_found():

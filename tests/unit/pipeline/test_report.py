@@ -175,6 +175,16 @@ def test_without_the_slide_no_restored_patch_is_shown(restored_package):
     assert "the net fie-compact-x4@" in text
 
 
+def test_a_ratio_that_was_asked_for_is_told_beside_what_was_reached(slide):
+    path = slide.with_name("aimed.zarr")
+    totals = library.compress(slide, path, target_ratio=0.5, mpp=0.499, workers=1)
+    aimed = library.open_package(path)
+    page = render_report(aimed, wiring.restoration(aimed))
+    reached = totals["source_tile_bytes"] / totals["package_bytes"]
+    assert f"A ratio of 0.5 was asked for: the source over the package is {reached:.3f}." in page
+    assert inspect(aimed)["target_ratio"] == 0.5
+
+
 def test_the_limits_name_the_judges_and_the_net(page, restored_page):
     archive, paper = PROFILES["archive"], PROFILES["paper"]
     text = Page(page).text

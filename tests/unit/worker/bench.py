@@ -36,6 +36,7 @@ TOTALS = {
     "promoted": 0,
     "violations": 0,
 }
+REQUEST = CompressRequest("archive")
 
 
 def plan_of_two_shards():
@@ -73,9 +74,9 @@ class ScriptedCompute:
     def check_unchanged(self, slide, work):
         self._step("check_unchanged")
 
-    def finalize(self, work, package, sidecar, *, seconds):
+    def finalize(self, work, package, scratch, *, seconds):
         self._step("finalize")
-        assert [sidecar(shard) for shard in work.grid.shards()] == [b"sidecar", b"sidecar"]
+        assert [scratch(s).get(sidecar_key(s)) for s in work.grid.shards()] == [b"sidecar", b"sidecar"]
         package.put("zarr.json", b"{}")
         return TOTALS
 
@@ -83,10 +84,10 @@ class ScriptedCompute:
 class Bench:
     """A runner whose messages run when told to; the clocks of leases and retries are turned by `run`."""
 
-    def __init__(self, root, beat_s=0.01):
+    def __init__(self, root, beat_s=0.01, *, compute=None, request=REQUEST, slide=b"read in place"):
         self.waiting_messages = deque()
         self.root = root
-        self.compute = ScriptedCompute()
+        self.compute = compute or ScriptedCompute()
         (root / "uploads").mkdir(exist_ok=True)
         self.workspace = Workspace(FilesystemStore(root), FolderSlideFiles(root), GrowingFiles(root))
         engine = create_engine(f"sqlite:///{root / 'state.sqlite'}")
@@ -103,10 +104,9 @@ class Bench:
             Task.CANARY: self.runner.canary,
         }
         source = root / "a.svs"
-        source.write_bytes(b"read in place")
+        source.write_bytes(slide)
         slide = SlideRecord(new_id(), None, str(source), False, {}, "0" * 64, datetime.now(UTC))
         now = datetime.now(UTC)
-        request = CompressRequest("archive")
         self.id = new_id()
         job = JobRecord(
             self.id, slide.id, new_id(), request, JobState.QUEUED, 0, 0, 0, None, 0, 0, now, None, None

@@ -133,6 +133,7 @@ class Client:
         *,
         profile: str = "archive",
         lambda_: float | None = None,
+        target_ratio: float | None = None,
         dice_floor: float | None = None,
         mpp: float | None = None,
         protect: dict[str, Any] | None = None,
@@ -142,8 +143,9 @@ class Client:
         idempotency_key: str | None = None,
     ) -> Job:
         """The job that compresses the slide; one that has succeeded where the work is done already.
-        ``source`` (a URI) registers the slide first if it is not known; ``protect`` is GeoJSON of regions of
-        which nothing may be restored."""
+        ``target_ratio``, in the place of ``lambda_``, is what the source's tiles are to be of the package's
+        bytes. ``protect`` is GeoJSON of regions of which nothing may be restored. ``source`` (a URI)
+        registers the slide first if it is not known."""
         body = {
             "profile": profile,
             "lambda": lambda_,
@@ -154,6 +156,8 @@ class Client:
             "callback_url": callback_url,
             "source": {"uri": source} if source else None,
         }
+        if target_ratio is not None:  # a service of an older version refuses what it does not know
+            body["target_ratio"] = target_ratio
         answer = self._transport.send(
             "POST", f"/slides/{_part(slide)}/compress", json=body, headers=_once(idempotency_key)
         )

@@ -11,7 +11,8 @@
     │   ├── RegionOutOfRange       a region, level or tile outside the slide
     │   ├── MediaTypeUnsupported   a body of a kind that is not read there
     │   ├── ProtocolUnsupported    a version of a protocol that is not spoken
-    │   └── ProfileInvalid         no such profile, or settings it does not allow
+    │   ├── ProfileInvalid         no such profile, or settings it does not allow
+    │   └── RatioOutOfReach        no package of the asked size holds the floors
     ├── Unauthenticated            who asks is not known
     ├── Denied                     whoever asks may not
     │   └── RestoredNotForPrimary  restored pixels were asked for primary diagnosis
@@ -88,6 +89,10 @@ class ProtocolUnsupported(InputError):
 
 class ProfileInvalid(InputError):
     code = "profile-invalid"
+
+
+class RatioOutOfReach(InputError):
+    code = "ratio-out-of-reach"
 
 
 class Unauthenticated(AdaSlideError):

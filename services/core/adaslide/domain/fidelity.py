@@ -67,7 +67,7 @@ class Floors:
 
     def held_by(self, fidelity: Measurable, *, margin: bool = False) -> bool:
         """Whether no floor is violated. Nothing is asked of ``fidelity`` after the first that is."""
-        return next(self._violated(fidelity, margin), None) is None
+        return self.first_violated(fidelity, margin=margin) is None
 
     def slack(self, fidelity: Measurable) -> float:
         """How far ``fidelity`` is above the floors with their margin: at the first that is violated, else
@@ -81,6 +81,10 @@ class Floors:
                     return -1.0 if isnan(over) else float(over)
                 least = min(least, over)
         return float(least)
+
+    def first_violated(self, fidelity: Measurable, *, margin: bool = False) -> str | None:
+        """The first floor that ``fidelity`` is below, None where there is none. It is asked nothing after."""
+        return next(self._violated(fidelity, margin), None)
 
     def violated_by(self, fidelity: Measurable, *, margin: bool = False) -> tuple[str, ...]:
         """Names of the floors that ``fidelity`` is below. What was not measured holds no floor."""

@@ -1,6 +1,7 @@
 """Profiles: named, versioned policies. A package names the one it was made with."""
 
 from dataclasses import dataclass, replace
+from math import isfinite
 
 from adaslide.domain.decision import Promise
 from adaslide.domain.errors import ProfileInvalid
@@ -104,6 +105,19 @@ class Profile:
         if not 0.0 <= lambda_ <= 1.0:
             raise ProfileInvalid(f"lambda is in [0, 1], not {lambda_}")
         return replace(self, lambda_=lambda_)
+
+    def check_target(self, ratio: float | None, lambda_: float | None) -> None:
+        """Raises `ProfileInvalid` for a target ``ratio`` (bytes before / bytes after) that is no positive
+        number, that comes beside a ``lambda_``, which would ask for another size, or where lambda is no
+        dial."""
+        if ratio is None:
+            return
+        if not self.is_dial:
+            raise ProfileInvalid(f"{self.id} cannot be turned to a target ratio: its lambda is no dial")
+        if lambda_ is not None:
+            raise ProfileInvalid("a target ratio and a lambda are two sizes: give one of them")
+        if not (isfinite(ratio) and ratio > 0):
+            raise ProfileInvalid(f"a target ratio is a number above 0, not {ratio}")
 
 
 def _avif(rung: Rung, scale: int, quality: int) -> RungSpec:

@@ -83,6 +83,38 @@ class Bisection:
         return cheapest(tried)
 
 
+class Ground:
+    """Goes on where ``search`` ends: down the ladder of ``length`` rungs, until one below the cheapest that
+    holds is known to fail.
+
+    Where an agent sees no gain in measuring a cheaper rung, nobody knows what it would violate; here that is
+    known, unless the ladder ends.
+    """
+
+    def __init__(self, search: Search, length: int) -> None:
+        self.proposed = search.proposed
+        self.p_compress = search.p_compress
+        self._search: Search | None = search
+        self._length = length
+
+    def next(self, tried: Mapping[int, Tried]) -> int | None:
+        """The rung to measure next, None when enough are."""
+        if self._search:
+            place = self._search.next(tried)
+            if place is not None:
+                return place
+            self._search = None
+        least = cheapest(tried)
+        below = range(self._length if least is None else least)
+        if any(place in tried and not tried[place].held for place in below):
+            return None
+        return next((place for place in reversed(below) if place not in tried), None)
+
+    def kept(self, tried: Mapping[int, Tried]) -> int | None:
+        """See `cheapest`."""
+        return cheapest(tried)
+
+
 class Dial:
     """Goes on where ``search`` ends: up the ladder, while each rung's smaller loss is worth its bytes.
 
@@ -98,8 +130,9 @@ class Dial:
         self._search = search
         self._length = length
         self._price = price
-        self._step: int | None = None
         self._ahead: list[int] | None = None
+        self.steps: list[int] = []
+        """The steps taken so far, by place in the ladder, bytes and Dice rising; the last one is kept."""
 
     def next(self, tried: Mapping[int, Tried]) -> int | None:
         """The rung to measure next, None when enough are."""
@@ -107,22 +140,22 @@ class Dial:
             place = self._search.next(tried)
             if place is not None:
                 return place
-            self._step = self._search.kept(tried)
-            self._ahead = [] if self._step is None else [*range(self._step + 1, self._length)]
+            first = self._search.kept(tried)
+            self.steps = [] if first is None else [first]
+            self._ahead = [] if first is None else [*range(first + 1, self._length)]
         while self._ahead and self._ahead[0] in tried:
             self._climb(tried, self._ahead.pop(0))
         return self._ahead[0] if self._ahead else None
 
     def _climb(self, tried: Mapping[int, Tried], place: int) -> None:
-        assert self._step is not None
-        last, one = tried[self._step], tried[place]
+        last, one = tried[self.steps[-1]], tried[place]
         if not one.held or one.bytes <= last.bytes or one.fidelity.dice <= last.fidelity.dice:
             return
         if one.bytes - last.bytes < self._price * (one.fidelity.dice - last.fidelity.dice):
-            self._step = place
+            self.steps.append(place)
         else:
             self._ahead = []
 
     def kept(self, tried: Mapping[int, Tried]) -> int | None:
         """The last step that was worth its bytes."""
-        return self._step
+        return self.steps[-1] if self.steps else None

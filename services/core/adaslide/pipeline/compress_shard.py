@@ -1,6 +1,7 @@
 """One shard: read its patches, encode them in parallel, write one object and one sidecar.
 
-The unit of retry: running it twice writes the same two keys again and harms nothing.
+The unit of retry: running it twice writes the same keys again and harms nothing. Where the slide is to reach
+a target ratio, it holds each patch's cheapest step, and a survey of all steps goes beside the sidecar.
 """
 
 import io
@@ -22,6 +23,7 @@ from adaslide.package.records import DECISION_DTYPES, PatchMaps
 from adaslide.package.writer import write_shard
 from adaslide.pipeline.encode_patch import EncodedPatch, PatchEncoder, PatchInput
 from adaslide.pipeline.plan import CompressionPlan
+from adaslide.pipeline.survey import PatchSurvey, write_survey
 from adaslide.ports.objects import PutObject
 from adaslide.ports.rungs import PatchSource
 from adaslide.ports.slides import EncodedTile, SlideReader, SourceTiles
@@ -49,7 +51,8 @@ def compress_shard(
     progress: Callable[[int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> bool:
-    """Writes the shard's object into ``package`` and its sidecar into ``scratch``.
+    """Writes the shard's object into ``package`` and its sidecar, with the survey if one is made, into
+    ``scratch``.
 
     ``progress`` is told how many more patches are done. Returns False, having written nothing, when
     ``cancelled`` says so between patches. Raises what reading and storing raise.
@@ -59,17 +62,22 @@ def compress_shard(
     maps = PatchMaps.empty(SHARD_PATCHES, SHARD_PATCHES)
     overview = np.full((SHARD_PATCHES * block, SHARD_PATCHES * block, 3), plan.fill, np.uint8)
     payloads: dict[PatchIndex, bytes] = {}
+    surveys: list[PatchSurvey] = []
     for encoded in _encoded(plan, shard, reader, encoder, executor):
         row = encoded.outcome.index.row - shard.row * SHARD_PATCHES
         col = encoded.outcome.index.col - shard.col * SHARD_PATCHES
         maps.record(row, col, encoded.outcome)
         overview[row * block : (row + 1) * block, col * block : (col + 1) * block] = encoded.overview
         payloads[encoded.outcome.index] = encoded.outcome.payload
+        if encoded.survey:
+            surveys.append(encoded.survey)
         if progress:
             progress(1)
         if cancelled and cancelled():
             return False
     write_shard(package, 0, shard, payloads)
+    if surveys:
+        write_survey(scratch, shard, surveys)
     rows = min(SHARD_PATCHES, grid.rows - shard.row * SHARD_PATCHES)
     cols = min(SHARD_PATCHES, grid.cols - shard.col * SHARD_PATCHES)
     corner = overview[: rows * block, : cols * block]
@@ -80,13 +88,14 @@ def compress_shard(
 def _encoded(
     plan: CompressionPlan, shard: ShardIndex, reader: SlideReader, encoder: PatchEncoder, executor: Executor
 ) -> Iterator[EncodedPatch]:
+    encode = encoder.encode if plan.target_ratio is None else encoder.survey
     waiting: deque[Future[EncodedPatch]] = deque()
     try:
         for index in plan.grid.patches_of(shard):
             at = index.row, index.col
             on_tissue, barred = bool(plan.tissue[at] > 0), PatchFlag(int(plan.barred[at]))
             patch = read_patch(reader, plan.grid, plan.facts.tiles, index, on_tissue=on_tissue, barred=barred)
-            waiting.append(executor.submit(encoder.encode, patch))
+            waiting.append(executor.submit(encode, patch))
             if len(waiting) >= IN_FLIGHT:
                 yield waiting.popleft().result()
         while waiting:

@@ -1,4 +1,5 @@
-"""One patch: propose, encode, restore, measure, and keep the cheapest rung that holds every floor."""
+"""One patch: propose, encode, restore, measure, and keep the cheapest rung that holds every floor, or all
+that might be kept where the slide's size decides."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -13,11 +14,13 @@ from adaslide.domain.geometry import PatchIndex
 from adaslide.domain.pixels import Pixels, shrink
 from adaslide.domain.profile import Profile
 from adaslide.domain.rung import Codec, Rung, RungSpec
-from adaslide.domain.search import Dial, Search, Tried
+from adaslide.domain.search import Dial, Ground, Search, Tried
+from adaslide.domain.steps import hull
 from adaslide.package.layout import FIRST_OVERVIEW
 from adaslide.pipeline.guard import Guard
 from adaslide.pipeline.measure import Measured, Measurer
 from adaslide.pipeline.proof import crc32c, payload_crc32c
+from adaslide.pipeline.survey import PatchSurvey
 from adaslide.pipeline.tissue import Colour, is_constant
 from adaslide.ports.agent import Agent
 from adaslide.ports.rungs import PatchSource, RungCodec, SupportsAlternatives, TileCodec
@@ -56,10 +59,15 @@ class PatchInput:
 
 @dataclass(frozen=True, slots=True)
 class EncodedPatch:
-    """The outcome, and the patch's share of the x16 overview, (p / 16, p / 16, 3), of the original."""
+    """The outcome, and the patch's share of the x16 overview, (p / 16, p / 16, 3), of the original.
+
+    ``survey`` is what might be kept in the outcome's place, which is the first of its steps; None where
+    nothing was to be surveyed.
+    """
 
     outcome: PatchOutcome
     overview: Pixels
+    survey: PatchSurvey | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +87,16 @@ class _Candidate:
 
     def kept(self) -> _Kept:
         return _Kept(self.spec, self.payload, self.pixels, self.measured.fidelity)
+
+
+@dataclass(frozen=True, slots=True)
+class _Searched:
+    """All that a search measured, by place in the ladder; ``kept`` is its choice, None where none holds."""
+
+    measured: Mapping[int, _Candidate]
+    tried: Mapping[int, Tried]
+    kept: int | None
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,43 +121,94 @@ class PatchEncoder:
 
     def encode(self, patch: PatchInput) -> EncodedPatch:
         """Raises `SlideCorrupt` when the patch can neither be read nor kept as it stands."""
+        measurer = self._measurer(patch)
+        settled = self._settled(patch, measurer)
+        if settled:
+            return settled
+        encoder, patch = self._under_policy(patch, measurer)
+        return encoder._chosen(patch, measurer)
+
+    def _chosen(self, patch: PatchInput, measurer: Measurer) -> EncodedPatch:
+        price = self.profile.loss_price * patch.whole_bytes
+        search: Search = self.agent.search(measurer.original, self.profile, patch.whole_bytes)
+        if price > 0:
+            search = Dial(search, len(self.profile.ladder), price)
+        found = self._searched(patch.source, measurer, search)
+        chosen = None if found.kept is None else found.measured[found.kept]
+        kept = self._cheaper_whole(patch, chosen, price)
+        place = found.kept
+        if chosen is None or kept.spec is not chosen.spec:
+            place = None
+        outcome = self._outcome(patch, kept, place, search, found.count)
+        return EncodedPatch(outcome, shrink(patch.source.pixels, FIRST_OVERVIEW))
+
+    def survey(self, patch: PatchInput) -> EncodedPatch:
+        """All that might be kept of the patch: `Dial`'s steps at any price below the bytes of the patch kept
+        whole, and that; those left out that no price would keep. The cheapest is the outcome, and a rung
+        below it is known to fail (`Ground`). Raises like `encode`."""
+        measurer = self._measurer(patch)
+        settled = self._settled(patch, measurer)
+        if settled:
+            return replace(settled, survey=PatchSurvey((settled.outcome,)))
+        encoder, patch = self._under_policy(patch, measurer)
+        return encoder._surveyed(patch, measurer)
+
+    def _surveyed(self, patch: PatchInput, measurer: Measurer) -> EncodedPatch:
+        length = len(self.profile.ladder)
+        agents = self.agent.search(measurer.original, self.profile, patch.whole_bytes)
+        search = Dial(Ground(agents, length), length, inf)
+        found = self._searched(patch.source, measurer, search)
+        whole = self._shown_exact(patch.source) or self._lossless(patch.source)
+        climbed = [place for place in search.steps if found.tried[place].bytes < len(whole.payload)]
+        # As the maps will hold it: what is chosen by must be what is written down.
+        points = [(found.tried[p].bytes, float(np.float32(found.measured[p].measured.dice))) for p in climbed]
+        points.append((len(whole.payload), whole.fidelity.dice))
+        steps = []
+        for step in hull(points):
+            place = climbed[step] if step < len(climbed) else None
+            kept = whole if place is None else found.measured[place].kept()
+            steps.append(self._outcome(patch, kept, place, search, found.count))
+        floor = self._deciding(found.tried, search.steps[0] if search.steps else length)
+        survey = PatchSurvey(tuple(steps), patch.whole_bytes, floor)
+        return EncodedPatch(steps[0], shrink(patch.source.pixels, FIRST_OVERVIEW), survey)
+
+    def _deciding(self, tried: Mapping[int, Tried], place: int) -> str:
+        """The floor that the next rung below ``place`` of those that failed violates first: it is why nothing
+        cheaper is kept. Empty where the ladder ends."""
+        failed = [below for below, one in tried.items() if below < place and not one.held]
+        if not failed:
+            return ""
+        return self.profile.floors.first_violated(tried[max(failed)].fidelity, margin=True) or ""
+
+    def _under_policy(self, patch: PatchInput, measurer: Measurer) -> "tuple[PatchEncoder, PatchInput]":
+        """What encodes the patch, and the patch with all that bars it: of such a one nothing is restored."""
+        barred = patch.barred | (self.guard.barred(measurer.original) if self.guard else PatchFlag.NONE)
+        encoder = replace(self, profile=self.profile.cautious()) if barred else self
+        return encoder, replace(patch, barred=barred)
+
+    def _measurer(self, patch: PatchInput) -> Measurer:
+        source = patch.source
+        valid = source.pixels[: source.valid_height, : source.valid_width]
+        return Measurer(valid, self.mpp, self.judge, self.second)
+
+    def _settled(self, patch: PatchInput, measurer: Measurer) -> EncodedPatch | None:
+        """The patch where there is but one way to keep it: damaged in the source, or glass."""
         source = patch.source
         if source.tiles and not (patch.readable and self.exact.is_sound(source)):
             kept = replace(self._exact(source), fidelity=UNMEASURED)
-            return self._result(patch, kept, PatchFlag.CORRUPT, None, 0)
+            seen = source.pixels if patch.readable else kept.pixels
+            outcome = self._result(patch, kept, PatchFlag.CORRUPT)
+            return EncodedPatch(outcome, shrink(seen, FIRST_OVERVIEW))
         if not patch.readable:
             raise SlideCorrupt("a part of the slide can be neither read nor kept as it stands")
-        valid = source.pixels[: source.valid_height, : source.valid_width]
-        measurer = Measurer(valid, self.mpp, self.judge, self.second)
-        if self.profile.allow_background and not patch.on_tissue and is_constant(valid, self.glass):
-            return self._result(patch, self._background(source, measurer), PatchFlag.NONE, None, 0)
-        barred = patch.barred | (self.guard.barred(valid) if self.guard else PatchFlag.NONE)
-        encoder = replace(self, profile=self.profile.cautious()) if barred else self
-        return encoder._measured(patch, measurer, barred)
+        may_be_glass = self.profile.allow_background and not patch.on_tissue
+        if may_be_glass and is_constant(measurer.original, self.glass):
+            outcome = self._result(patch, self._background(source, measurer), PatchFlag.NONE)
+            return EncodedPatch(outcome, shrink(source.pixels, FIRST_OVERVIEW))
+        return None
 
-    def _measured(self, patch: PatchInput, measurer: Measurer, flags: PatchFlag) -> EncodedPatch:
-        source = patch.source
-        valid = source.pixels[: source.valid_height, : source.valid_width]
-        price = self.profile.loss_price * patch.whole_bytes
-        search: Search = self.agent.search(valid, self.profile, patch.whole_bytes)
-        if price > 0:
-            search = Dial(search, len(self.profile.ladder), price)
-        chosen, place, count = self._searched(source, measurer, search)
-        kept = self._cheaper_whole(patch, chosen, price)
-        if chosen is None or kept.spec is not chosen.spec:
-            place = len(self.profile.ladder)
-        if place != search.proposed:
-            flags |= PatchFlag.DEMOTED if place > search.proposed else PatchFlag.PROMOTED
-        return self._result(patch, kept, flags, search.p_compress, count)
-
-    def _searched(
-        self, source: PatchSource, measurer: Measurer, search: Search
-    ) -> tuple[_Candidate | None, int, int]:
-        """What the search keeps: (candidate, its place, measurements).
-
-        Never a floor is missed, since only a measured candidate is returned. None: no rung that was
-        measured holds them.
-        """
+    def _searched(self, source: PatchSource, measurer: Measurer, search: Search) -> _Searched:
+        """What the search measures and keeps: never a floor is missed, since it keeps what it measured."""
         measured: dict[int, _Candidate] = {}
         tried: dict[int, Tried] = {}
         count = 0
@@ -151,8 +220,7 @@ class PatchEncoder:
             best = max((one for one in candidates if one.measured.dice >= least), key=self._rank)
             measured[place] = best
             tried[place] = Tried(len(best.payload), best.measured, self._holds(best.measured))
-        kept = search.kept(tried)
-        return (None, len(self.profile.ladder), count) if kept is None else (measured[kept], kept, count)
+        return _Searched(measured, tried, search.kept(tried), count)
 
     def _candidates(self, source: PatchSource, measurer: Measurer, spec: RungSpec) -> list[_Candidate]:
         """The rung's stored image, decoded and measured under every restorer that it has."""
@@ -192,14 +260,19 @@ class PatchEncoder:
         cost = len(chosen.payload) + price * (1 - chosen.measured.dice) if chosen else inf
         if chosen and cost < LEAST_EXACT_SHARE * patch.source_bytes:
             return chosen.kept()
-        if source.tiles:
-            exact = self._exact(source)
-            valid = slice(source.valid_height), slice(source.valid_width)
-            # Sound tiles may still not be what the reader shows: then they are not this slide's pixels.
-            shown = np.array_equal(exact.pixels[valid], source.pixels[valid])
-            if shown and len(exact.payload) <= cost:
-                return exact
+        exact = self._shown_exact(source)
+        if exact and len(exact.payload) <= cost:
+            return exact
         return chosen.kept() if chosen else self._lossless(source)
+
+    def _shown_exact(self, source: PatchSource) -> _Kept | None:
+        """The source's own tiles, None where it has none. Sound ones may still not be what the reader shows:
+        then they are not this slide's pixels, and None as well."""
+        if not source.tiles:
+            return None
+        exact = self._exact(source)
+        valid = slice(source.valid_height), slice(source.valid_width)
+        return exact if np.array_equal(exact.pixels[valid], source.pixels[valid]) else None
 
     def _exact(self, source: PatchSource) -> _Kept:
         payload = self.exact.encode(source, EXACT)
@@ -214,10 +287,25 @@ class PatchEncoder:
             return crc32c(kept.pixels)
         return payload_crc32c(self.codecs[kept.spec.rung], kept.payload, self.patch, kept.pixels)
 
+    def _outcome(
+        self, patch: PatchInput, kept: _Kept, place: int | None, search: Search, count: int
+    ) -> PatchOutcome:
+        """``kept`` stands at ``place`` in the ladder, None for the patch kept whole."""
+        at = len(self.profile.ladder) if place is None else place
+        flags = patch.barred
+        if at != search.proposed:
+            flags |= PatchFlag.DEMOTED if at > search.proposed else PatchFlag.PROMOTED
+        return self._result(patch, kept, flags, search.p_compress, count)
+
     def _result(
-        self, patch: PatchInput, kept: _Kept, flags: PatchFlag, p_compress: float | None, count: int
-    ) -> EncodedPatch:
-        outcome = PatchOutcome(
+        self,
+        patch: PatchInput,
+        kept: _Kept,
+        flags: PatchFlag,
+        p_compress: float | None = None,
+        count: int = 0,
+    ) -> PatchOutcome:
+        return PatchOutcome(
             index=patch.index,
             rung=kept.spec.rung,
             quality=kept.spec.quality,
@@ -229,5 +317,3 @@ class PatchEncoder:
             measurements=count,
             source_bytes=patch.source_bytes,
         )
-        seen = patch.source.pixels if patch.readable else kept.pixels
-        return EncodedPatch(outcome, shrink(seen, FIRST_OVERVIEW))

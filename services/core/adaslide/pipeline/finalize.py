@@ -1,9 +1,10 @@
-"""The last step: overviews, maps and metadata, a full read-back, and only then the root document."""
+"""The last step: the size that was asked for, overviews, maps and metadata, a full read-back, and only then
+the root document."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
@@ -19,7 +20,8 @@ from adaslide.package.reader import PackageReader
 from adaslide.package.records import PatchMaps
 from adaslide.package.writer import write_icc, write_level, write_maps, write_root
 from adaslide.pipeline.check_patch import PatchChecker
-from adaslide.pipeline.compress_shard import read_sidecar
+from adaslide.pipeline.compress_shard import read_sidecar, sidecar_key
+from adaslide.pipeline.fit_ratio import Fitted, Scratch, fit_ratio
 from adaslide.pipeline.plan import CompressionPlan
 from adaslide.pipeline.totals import totals_of
 from adaslide.ports.objects import ObjectStore, ReadStore
@@ -30,6 +32,8 @@ ROOT_SLACK = 64
 """More than all the numbers of the totals can grow by when one of them changes."""
 CANONICAL = "onnxruntime"
 """What ran the nets of a shard unless its sidecar says otherwise."""
+NO_DIGEST = "0" * 64
+"""As long as any: in the place of the certificate's while a package is only weighed."""
 LIBRARIES = ("imagecodecs", "simplejpeg", "pillow", "numpy", "scikit-image", "onnxruntime", "openslide-bin")
 
 
@@ -37,7 +41,7 @@ class _Unpublished:
     """``store`` as it will be, the root document held back: what is not verified is not visible."""
 
     def __init__(self, store: ObjectStore) -> None:
-        self._store = store
+        self.store = store
         self.root = b""
 
     def put(self, key: str, data: bytes) -> None:
@@ -46,25 +50,25 @@ class _Unpublished:
         self.root = data
 
     def get(self, key: str) -> bytes:
-        return self.root if key == ROOT_KEY else self._store.get(key)
+        return self.root if key == ROOT_KEY else self.store.get(key)
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
-        return self._store.get_range(key, start, length)
+        return self.store.get_range(key, start, length)
 
     def size(self, key: str) -> int | None:
-        return self._store.size(key)
+        return self.store.size(key)
 
     def list(self, prefix: str = "") -> Iterator[tuple[str, int]]:
-        return ((key, size) for key, size in self._store.list(prefix) if key != ROOT_KEY)
+        return ((key, size) for key, size in self.store.list(prefix) if key != ROOT_KEY)
 
     def delete(self, key: str) -> None:
-        self._store.delete(key)
+        self.store.delete(key)
 
 
 def finalize(
     plan: CompressionPlan,
     package: ObjectStore,
-    sidecar: Callable[[ShardIndex], bytes],
+    scratch: Scratch,
     checker: PatchChecker,
     executor: Executor,
     *,
@@ -74,20 +78,25 @@ def finalize(
 ) -> dict[str, Any]:
     """Makes the shards in ``package`` a package, and returns its totals (JSON of ``compress``).
 
-    Everything is read back through the store and decoded by ``executor``'s processes; the root document
-    is written last. ``sidecar`` gives what `compress_shard` left beside a shard; ``weights`` are sha256 by
-    name of those the profile uses; ``seconds`` is what the shards took. Raises `PackageError` when the store
-    does not give back what was written, `QualityBelowFloor` rather than publish a patch below its floor.
+    Everything is read back through the store and decoded by ``executor``'s processes; the root document is
+    written last. ``scratch`` is where `compress_shard` left what belongs to a shard; ``weights`` are sha256
+    by name of those the profile uses; ``seconds`` is what the shards took. Raises `PackageError` when the
+    store does not give back what was written, `QualityBelowFloor` rather than publish a patch below its
+    floor, and `RatioOutOfReach` where the plan's target ratio cannot be reached (`fit_ratio`).
     """
-    maps, overview, runtimes = _collected(plan, sidecar)
+    maps, overview, runtimes = _collected(plan, scratch)
     _write_overviews(plan, package, overview, checker)
     write_level(package, levels_of(plan.facts.size, plan.patch)[0], plan.patch, plan.fill)
-    write_maps(package, maps)
     if plan.facts.icc:
         write_icc(package, plan.facts.icc)
     draft = _Unpublished(package)
     facts = {"weights": dict(weights), "seconds": round(seconds, 3), "peak_rss_bytes": peak_rss_bytes}
-    totals = _write_root(plan, draft, maps, checker, facts, runtimes)
+    root = _Root(plan, draft, checker, facts, runtimes)
+    lambda_ = plan.profile.lambda_
+    if plan.target_ratio is not None:
+        maps, lambda_ = fit_ratio(plan, package, scratch, maps, root.weigh)
+    write_maps(package, maps)
+    totals = root.write(maps, lambda_)
     if totals["violations"]:
         raise QualityBelowFloor(f"{totals['violations']} patches are below a floor of {plan.profile.id}")
     _read_back(draft, maps, checker, executor)
@@ -95,16 +104,14 @@ def finalize(
     return totals
 
 
-def _collected(
-    plan: CompressionPlan, sidecar: Callable[[ShardIndex], bytes]
-) -> tuple[PatchMaps, Pixels, set[str]]:
+def _collected(plan: CompressionPlan, scratch: Scratch) -> tuple[PatchMaps, Pixels, set[str]]:
     grid = plan.grid
     block = plan.patch // FIRST_OVERVIEW
     maps = PatchMaps.empty(grid.rows, grid.cols)
     overview = np.empty((grid.rows * block, grid.cols * block, 3), np.uint8)
     runtimes = set()
     for shard in grid.shards():
-        part, pixels, runtime = read_sidecar(sidecar(shard))
+        part, pixels, runtime = read_sidecar(scratch(shard).get(sidecar_key(shard)))
         runtimes.add(runtime or CANONICAL)
         top, left = shard.row * SHARD_PATCHES, shard.col * SHARD_PATCHES
         maps.paste(top, left, part)
@@ -129,44 +136,62 @@ def _write_overviews(
         overview = shrink(overview, OVERVIEW_STEP)
 
 
-def _write_root(
-    plan: CompressionPlan,
-    draft: _Unpublished,
-    maps: PatchMaps,
-    checker: PatchChecker,
-    run: dict[str, Any],
-    runtimes: set[str],
-) -> dict[str, Any]:
-    facts = plan.facts
-    runtime: dict[str, Any] = {name: version(name) for name in LIBRARIES}
-    if runtimes != {CANONICAL}:
-        runtime["nets"] = sorted(runtimes)
-    objects = dict(draft.list())
-    attributes = {
-        "profile": plan.profile.id,
-        "lambda": plan.profile.lambda_,
-        "floors": asdict(plan.profile.floors),
-        "barred_floors": asdict(plan.profile.promise.barred),
-        "judge": checker.judge.name,
-        "second_judge": checker.second.name if checker.second else None,
-        "agent": plan.profile.agent,
-        "mpp_origin": plan.mpp_origin,
-        "source": {
-            "sha256": facts.source_sha256,
-            "bytes": facts.source_bytes,
-            "vendor": facts.vendor,
-            "objective": facts.objective,
-            "tiles": asdict(facts.tiles) if facts.tiles else None,
-        },
-        "weights": run["weights"],
-        "software": {"adaslide": version("adaslide")},
-        "runtime": runtime,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "certificate": {"algorithm": "sha256-of-objects@1", "digest": objects_digest(draft, sorted(objects))},
-    }
-    others = sum(objects.values())
+@dataclass(frozen=True, slots=True)
+class _Root:
+    """Writes the root document of ``draft``. ``run`` are facts of the totals; ``runtimes`` ran the nets."""
 
-    def write(length: int) -> dict[str, Any]:
+    plan: CompressionPlan
+    draft: _Unpublished
+    checker: PatchChecker
+    run: dict[str, Any]
+    runtimes: set[str]
+
+    def weigh(self, fitted: Fitted) -> int:
+        """The bytes of the package with these maps, which are written; nothing else is read."""
+        write_maps(self.draft.store, fitted.maps)
+        totals: dict[str, Any] = self.write(fitted.maps, fitted.lambda_, NO_DIGEST)
+        return int(totals["package_bytes"])
+
+    def write(self, maps: PatchMaps, lambda_: float | None, digest: str | None = None) -> dict[str, Any]:
+        """The totals, and the document that states them; ``digest`` is that of the objects unless given."""
+        objects = dict(self.draft.list())
+        stated = self._attributes(lambda_, digest or objects_digest(self.draft, sorted(objects)))
+        # The root states the size of a package that it is part of: a first writing tells how long it is,
+        # the second is padded to a length that leaves room for numbers of more digits.
+        self._write(maps, stated, sum(objects.values()), 0)
+        return self._write(maps, stated, sum(objects.values()), len(self.draft.root) + ROOT_SLACK)
+
+    def _attributes(self, lambda_: float | None, digest: str) -> dict[str, Any]:
+        plan, checker, facts = self.plan, self.checker, self.plan.facts
+        runtime: dict[str, Any] = {name: version(name) for name in LIBRARIES}
+        if self.runtimes != {CANONICAL}:
+            runtime["nets"] = sorted(self.runtimes)
+        return {
+            "profile": plan.profile.id,
+            "lambda": lambda_,
+            "target_ratio": plan.target_ratio,
+            "floors": asdict(plan.profile.floors),
+            "barred_floors": asdict(plan.profile.promise.barred),
+            "judge": checker.judge.name,
+            "second_judge": checker.second.name if checker.second else None,
+            "agent": plan.profile.agent,
+            "mpp_origin": plan.mpp_origin,
+            "source": {
+                "sha256": facts.source_sha256,
+                "bytes": facts.source_bytes,
+                "vendor": facts.vendor,
+                "objective": facts.objective,
+                "tiles": asdict(facts.tiles) if facts.tiles else None,
+            },
+            "weights": self.run["weights"],
+            "software": {"adaslide": version("adaslide")},
+            "runtime": runtime,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "certificate": {"algorithm": "sha256-of-objects@1", "digest": digest},
+        }
+
+    def _write(self, maps: PatchMaps, attributes: dict[str, Any], others: int, length: int) -> dict[str, Any]:
+        plan, facts = self.plan, self.plan.facts
         totals = totals_of(
             maps,
             plan.profile.promise,
@@ -177,19 +202,17 @@ def _write_root(
         )
         totals |= {
             "profile": plan.profile.id,
-            "lambda": plan.profile.lambda_,
-            "patches_per_second": round(totals["patches"]["total"] / max(run["seconds"], 1e-3), 3),
-            **run,
+            "lambda": attributes["lambda"],
+            "target_ratio": plan.target_ratio,
+            "patches_per_second": round(totals["patches"]["total"] / max(self.run["seconds"], 1e-3), 3),
+            **self.run,
         }
         stated = {**attributes, "totals": totals}
-        write_root(draft, size=facts.size, patch=plan.patch, mpp=plan.mpp, attributes=stated, length=length)
-        assert length in (0, len(draft.root)), "the totals outgrew the room left for them"
+        write_root(
+            self.draft, size=facts.size, patch=plan.patch, mpp=plan.mpp, attributes=stated, length=length
+        )
+        assert length in (0, len(self.draft.root)), "the totals outgrew the room left for them"
         return totals
-
-    # The root states the size of a package that it is part of: a first writing tells how long it is,
-    # the second is padded to a length that leaves room for numbers of more digits.
-    write(0)
-    return write(len(draft.root) + ROOT_SLACK)
 
 
 def objects_digest(store: ReadStore, keys: list[str]) -> str:

@@ -32,7 +32,8 @@ SAMPLED = 12
 class CompressionPlan:
     """Everything a shard's task must know. ``tissue`` is (rows, cols) float32, the share of each
     patch that the tissue mask covers; ``glass`` is the colour of the slide's glass. ``barred`` is
-    (rows, cols) uint8, the `PatchFlag` why nothing of a patch may be restored, as far as known by now."""
+    (rows, cols) uint8, the `PatchFlag` why nothing of a patch may be restored, as far as known by now.
+    ``target_ratio`` is what `ratio_base` is to be of the package's bytes, None where the profile decides."""
 
     facts: SlideFacts
     profile: Profile
@@ -42,6 +43,14 @@ class CompressionPlan:
     tissue: npt.NDArray[np.float32]
     glass: Colour
     barred: npt.NDArray[np.uint8]
+    target_ratio: float | None = None
+
+    @property
+    def ratio_base(self) -> int:
+        """The bytes before, of which a target ratio speaks: the source's tiles, or its file where it has none
+        that are known."""
+        tiles = self.facts.tiles
+        return tiles.total_bytes if tiles and tiles.total_bytes else self.facts.source_bytes
 
     @property
     def fill(self) -> int:
@@ -67,6 +76,7 @@ class CompressionPlan:
             "glass": self.glass,
             "tissue": base64.b64encode(self.tissue.tobytes()).decode(),
             "barred": base64.b64encode(self.barred.tobytes()).decode(),
+            "target_ratio": self.target_ratio,
         }
         return json.dumps(plan).encode()
 
@@ -80,7 +90,10 @@ class CompressionPlan:
         tissue = np.frombuffer(base64.b64decode(plan["tissue"]), np.float32).reshape(grid.rows, grid.cols)
         barred = np.frombuffer(base64.b64decode(plan["barred"]), np.uint8).reshape(tissue.shape)
         origin = MppOrigin(plan["mpp_origin"])
-        return cls(facts, profile, plan["mpp"], origin, plan["patch"], tissue, tuple(plan["glass"]), barred)
+        glass = tuple(plan["glass"])
+        return cls(
+            facts, profile, plan["mpp"], origin, plan["patch"], tissue, glass, barred, plan["target_ratio"]
+        )
 
 
 def _facts(data: dict[str, Any]) -> SlideFacts:
@@ -95,7 +108,11 @@ def _facts(data: dict[str, Any]) -> SlideFacts:
 
 
 def plan(
-    reader: SlideReader, profile: Profile, mpp: float | None = None, protect: str | None = None
+    reader: SlideReader,
+    profile: Profile,
+    mpp: float | None = None,
+    protect: str | None = None,
+    target_ratio: float | None = None,
 ) -> CompressionPlan:
     """Facts, scale, tissue and grid of one slide, and what nothing may be restored of.
 
@@ -131,6 +148,7 @@ def plan(
         tissue=tissue,
         glass=glass,
         barred=barred,
+        target_ratio=target_ratio,
     )
 
 

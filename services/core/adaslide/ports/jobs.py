@@ -1,7 +1,7 @@
 """What the service remembers: slides, packages, jobs; and the one way to change it, a unit of work."""
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -43,10 +43,14 @@ class CompressRequest:
     mpp: float | None = None
     protect: str | None = None
     """Regions of which nothing may be restored, as `pipeline.protected.canonical` writes them."""
+    target_ratio: float | None = None
+    """Bytes of the source over those of the package; see `CompressionPlan.ratio_base`."""
 
     def policy(self) -> Profile:
         """The profile with the caller's own values. Raises `ProfileInvalid`."""
-        return profile_named(self.profile).with_floors(dice=self.dice_floor).with_lambda(self.lambda_)
+        profile = profile_named(self.profile)
+        profile.check_target(self.target_ratio, self.lambda_)
+        return profile.with_floors(dice=self.dice_floor).with_lambda(self.lambda_)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,16 @@ class RestoreRequest:
 
 
 JobRequest = CompressRequest | RestoreRequest
+
+
+SAID_LATER = frozenset({"protect", "target_ratio"})
+"""Parts of a request that older ones lack."""
+
+
+def request_fields(request: JobRequest) -> dict[str, Any]:
+    """The request as JSON, by which it is stored and known again. What came later than the others stands in
+    it only where it is given: a request of before is still the same."""
+    return {k: v for k, v in asdict(request).items() if v is not None or k not in SAID_LATER}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
 """Jobs and their log in SQL."""
 
 from collections.abc import Callable
-from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 
@@ -14,7 +13,7 @@ from adaslide.adapters.db.tables import JobEventRow, JobRow, ShardRow, utc_now
 from adaslide.domain.access import DEFAULT_TENANT
 from adaslide.domain.errors import NotFound
 from adaslide.domain.job import TRANSITIONS, JobKind, JobState
-from adaslide.ports.jobs import JobEvent, JobRecord, JobRequest, RestoreRequest
+from adaslide.ports.jobs import JobEvent, JobRecord, JobRequest, RestoreRequest, request_fields
 from adaslide.ports.queue import Message, Task
 
 _TERMINAL = [state.value for state in JobState if state.terminal]
@@ -43,7 +42,7 @@ class SqlJobs:
             id=job.id,
             slide_id=job.slide_id,
             package_id=job.package_id,
-            request=asdict(job.request),
+            request=request_fields(job.request),
             request_digest=request_digest(job.request),
             state=job.state.value,
             created_at=job.created_at,

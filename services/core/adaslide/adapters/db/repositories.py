@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,16 +13,19 @@ from adaslide.adapters.db.records import package_record, slide_record
 from adaslide.adapters.db.tables import Base, IdempotencyKeyRow, JobRow, PackageRow, SlideRow, utc_now
 from adaslide.domain.access import DEFAULT_TENANT
 from adaslide.domain.errors import Conflict, Held, NotFound
-from adaslide.ports.jobs import CompressRequest, JobRecord, JobRequest, PackageRecord, SlideRecord
-
-SAID_LATER = frozenset({"protect"})
-"""Parts of a request that older ones lack."""
+from adaslide.ports.jobs import (
+    CompressRequest,
+    JobRecord,
+    JobRequest,
+    PackageRecord,
+    SlideRecord,
+    request_fields,
+)
 
 
 def request_digest(request: JobRequest) -> str:
-    """The same for the same work, also where a request of before did not know all that one can say now."""
-    said = {k: v for k, v in asdict(request).items() if v is not None or k not in SAID_LATER}
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    """The same for the same work."""
+    return hashlib.sha256(json.dumps(request_fields(request), sort_keys=True).encode()).hexdigest()
 
 
 def insert(session: Session, row: Base, taken: str) -> None:
@@ -101,7 +103,7 @@ class SqlPackages:
                 id=package.id,
                 slide_id=package.slide_id,
                 job_id=package.job_id,
-                request=asdict(package.request),
+                request=request_fields(package.request),
                 request_digest=request_digest(package.request),
                 totals=package.totals,
                 created_at=package.created_at,
