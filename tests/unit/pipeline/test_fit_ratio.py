@@ -39,6 +39,7 @@ def planned(ratio):
         PATCH,
         np.ones((2, COLS), np.float32),
         (242, 242, 242),
+        np.zeros((2, COLS), np.uint8),
         ratio,
     )
 

@@ -68,10 +68,13 @@ def test_a_plan_comes_back_the_same():
     assert back.grid == made.grid
 
 
-def test_the_plan_of_an_older_version_has_no_target():
+def test_the_plan_of_an_older_version_has_no_target_and_bars_nothing():
     older = json.loads(plan(FakeReader(), PROFILES["archive"]).to_bytes())
-    del older["target_ratio"]
-    assert CompressionPlan.from_bytes(json.dumps(older).encode()).target_ratio is None
+    del older["target_ratio"], older["barred"]
+    back = CompressionPlan.from_bytes(json.dumps(older).encode())
+    assert back.target_ratio is None
+    assert back.barred.shape == back.tissue.shape
+    assert not back.barred.any()
 
 
 def test_a_ratio_is_of_the_tiles_or_of_the_file_where_none_are_known():

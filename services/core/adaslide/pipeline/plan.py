@@ -88,12 +88,15 @@ class CompressionPlan:
         profile = replace(profile, floors=Floors(**plan["floors"]), lambda_=plan["lambda"])
         grid = PatchGrid(facts.size, plan["patch"])
         tissue = np.frombuffer(base64.b64decode(plan["tissue"]), np.float32).reshape(grid.rows, grid.cols)
-        barred = np.frombuffer(base64.b64decode(plan["barred"]), np.uint8).reshape(tissue.shape)
         origin = MppOrigin(plan["mpp_origin"])
         glass = tuple(plan["glass"])
-        return cls(
-            facts, profile, plan["mpp"], origin, plan["patch"], tissue, glass, barred, plan["target_ratio"]
+        # Plans of jobs that an older version began have neither a target nor anything barred.
+        known = plan.get("barred")
+        barred = (
+            np.frombuffer(base64.b64decode(known), np.uint8) if known else np.zeros(tissue.size, np.uint8)
         )
+        ratio, barred = plan.get("target_ratio"), barred.reshape(tissue.shape)
+        return cls(facts, profile, plan["mpp"], origin, plan["patch"], tissue, glass, barred, ratio)
 
 
 def _facts(data: dict[str, Any]) -> SlideFacts:
