@@ -82,14 +82,18 @@ class Stumbling(Compute):
         return totals
 
 
-def test_a_worker_chooses_as_the_library_does_and_again_when_it_tries_again(aimed, sample_slide, tmp_path):
-    path, totals = aimed[RATIO]
+def test_a_worker_chooses_as_the_library_does_and_again_when_it_tries_again(sample_pixels, tmp_path):
+    slide, path = tmp_path / "part.tif", tmp_path / "part.zarr"
+    tifffile.imwrite(
+        slide, sample_pixels[900:2436, :1536], photometric="ycbcr", tile=(256, 256), compression="jpeg"
+    )
+    totals = library.compress(slide, path, target_ratio=RATIO, mpp=0.499)
     compute = Stumbling()
     bench = Bench(
         tmp_path,
         compute=compute,
-        request=CompressRequest("archive@3", target_ratio=RATIO),
-        slide=sample_slide.read_bytes(),
+        request=CompressRequest("archive", mpp=0.499, target_ratio=RATIO),
+        slide=slide.read_bytes(),
     )
     try:
         job = bench.run()
