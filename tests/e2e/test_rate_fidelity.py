@@ -55,6 +55,8 @@ def test_ours_are_whole_packages_that_hold_their_floor(document, out):
     without = document["by_floor"]["0.85"]["without_floor"]
     assert set(without) == {name for name, floor in document["floors"].items() if floor > 0}
     assert all(0 < one["bytes"] <= 1 for one in without.values())
+    for believed in ("image_alone", "published_agent"):
+        assert 0 <= document["by_floor"]["0.85"][believed]["below_a_floor"] <= 1
     assert without["dice"]["patches"] > 0
     assert document["advantage"]["uniform_p5"] > 0
 

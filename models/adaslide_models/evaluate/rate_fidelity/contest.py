@@ -11,6 +11,7 @@ import numpy as np
 from adaslide import wiring
 from adaslide.domain.errors import Conflict
 from adaslide.domain.fidelity import Floors
+from adaslide.domain.pixels import Pixels
 from adaslide.domain.profile import Profile
 from adaslide_models.evaluate.rate_fidelity.cells import Cell, cells_of, sources_of, write_slide
 from adaslide_models.evaluate.rate_fidelity.contestants import CODECS
@@ -26,10 +27,15 @@ from adaslide_models.evaluate.rate_fidelity.curves import (
     picked,
     told,
 )
-from adaslide_models.evaluate.rate_fidelity.measured import CellMeter, Table, measure
+from adaslide_models.evaluate.rate_fidelity.measured import PAPER, CellMeter, Table, measure
 from adaslide_models.evaluate.rate_fidelity.ours import Ours, compressed
 from adaslide_models.evaluate.rate_fidelity.pictures import draw, draw_worst
-from adaslide_models.evaluate.rate_fidelity.searches import bisected, by_agent
+from adaslide_models.evaluate.rate_fidelity.searches import (
+    bisected,
+    by_agent,
+    by_image_alone,
+    by_published_agent,
+)
 
 FLOORS = (0.80, 0.85, 0.90, 0.95)
 """Of Dice."""
@@ -166,9 +172,18 @@ def _advantages(cells: list[Cell], table: Table, one: Ours, ours: list[Ours]) ->
         "without_floor": _without(table, floors),
         "agent": by_agent(table, one.profile, (cell.pixels for cell in cells)),
         "bisection": bisected(table, one.profile),
+        **_unmeasured(table, one.profile, [cell.pixels for cell in cells]),
         "paper_bytes": round(float(picked(table.bytes, hybrid).mean())),
         "paper_dice_mean": round(mean(picked(table.metric("dice"), hybrid)), 4),
     }
+
+
+def _unmeasured(table: Table, profile: Profile, patches: list[Pixels]) -> dict[str, Any]:
+    """What agents that measure nothing would keep; the published one only where its pair was measured."""
+    found = {"image_alone": by_image_alone(table, profile, patches)}
+    if any(column.setting == PAPER.ladder[0].name for column in table.columns):
+        found["published_agent"] = by_published_agent(table, profile, patches)
+    return found
 
 
 def _uniform_at_all_floors(table: Table, one: Ours) -> float | None:

@@ -11,7 +11,7 @@ from adaslide.domain.pixels import Pixels
 from adaslide.domain.profile import Profile
 from adaslide.domain.search import Bisection, Search, Tried
 from adaslide.pipeline.encode_patch import LOSSLESS_SHARE
-from adaslide_models.evaluate.rate_fidelity.measured import Table, ladder_of
+from adaslide_models.evaluate.rate_fidelity.measured import PAPER, Table, ladder_of
 
 
 def bisected(table: Table, profile: Profile) -> dict[str, Any]:
@@ -25,6 +25,36 @@ def by_agent(table: Table, profile: Profile, patches: Iterable[Pixels]) -> dict[
     agent = wiring.agent_named(profile.agent)
     searches = (agent.search(image, profile, round(LOSSLESS_SHARE * image.size)) for image in patches)
     return searched(table, profile, searches)
+
+
+def by_image_alone(table: Table, profile: Profile, patches: Iterable[Pixels]) -> dict[str, Any]:
+    """The first word of the profile's own agent, believed: the rung that it would measure first is kept, and
+    nothing is measured."""
+    agent = wiring.agent_named(profile.agent)
+    proposed = [
+        agent.search(image, profile, round(LOSSLESS_SHARE * image.size)).proposed for image in patches
+    ]
+    return _believed(table, profile, profile, proposed)
+
+
+def by_published_agent(table: Table, profile: Profile, patches: Iterable[Pixels]) -> dict[str, Any]:
+    """The published one-step agent, believed: the smaller or the larger of its pair of rungs by its image."""
+    agent = wiring.agent_named(PAPER.agent)
+    proposed = [agent.search(image, PAPER, round(LOSSLESS_SHARE * image.size)).proposed for image in patches]
+    return _believed(table, PAPER, profile, proposed)
+
+
+def _believed(table: Table, ladder: Profile, promise: Profile, proposed: list[int]) -> dict[str, Any]:
+    """Mean bytes of the rungs ``proposed`` of ``ladder``, its dearest for the last resort, and the share of
+    patches that would then be below a floor of ``promise``."""
+    sizes, values = ladder_of(table, ladder)
+    every, places = np.arange(len(sizes)), np.minimum(proposed, sizes.shape[1] - 1)
+    kept = [Fidelity(**dict(zip(METRICS, map(float, one), strict=True))) for one in values[every, places]]
+    below = [not promise.floors.held_by(one) for one in kept]
+    return {
+        "bytes": round(float(sizes[every, places].mean())),
+        "below_a_floor": round(float(np.mean(below)), 4),
+    }
 
 
 def searched(table: Table, profile: Profile, searches: Iterable[Search]) -> dict[str, Any]:
