@@ -39,6 +39,8 @@ DEEPEST = 4
 """Measurements before the last state that is learned from."""
 WHOLE_BYTES = 45_000.0
 """Of a patch that is kept whole: about what its JPEG tiles take, transcoded."""
+CAUTIOUS_SSIM = 0.95
+"""The greatest floor of SSIM that is learned."""
 BYTES_WEIGHT = 2.0
 """Of the error in the logarithm of bytes, beside the cross-entropy of holding."""
 
@@ -74,6 +76,8 @@ class Ladder:
     """Bytes that a measurement must promise to save."""
     jitter: Jitter = field(default_factory=Jitter)
     dice_floors: tuple[float, float] = (0.6, 0.97)
+    cautious: float = 0.15
+    """Share of states with a greater SSIM floor than the profile's own."""
     learning_rate: float = 1e-3
     floor: float = 0.02
     warmup: int = 100
@@ -120,13 +124,17 @@ class Run(State):
         return float(loss.detach())
 
     def _floors(self, count: int) -> np.ndarray:
-        """(count, 4): Dice anywhere in the range, the others mostly as the profile has them."""
+        """(count, 4): Dice anywhere in the range, the others mostly as the profile has them; of some, SSIM as
+        of patches that nothing may restore."""
         low, high = self.config.dice_floors
         own = self.limits
         others = np.array([own.dice_window_min, own.ssim, own.dice_second])
         scale = np.where(self.random.random((count, 3)) < 0.7, 1.0, self.random.uniform(0, 1.1, (count, 3)))
         dice = self.random.uniform(low, high, (count, 1))
-        return np.hstack([dice, others * scale]).astype(np.float32)
+        limits = others * scale
+        cautious = self.random.random(count) < self.config.cautious
+        limits[cautious, 1] = self.random.uniform(own.ssim, CAUTIOUS_SSIM, np.count_nonzero(cautious))
+        return np.hstack([dice, limits]).astype(np.float32)
 
     def _walked(self, patches: Patches) -> torch.Tensor:
         """(B, R) bool: rungs measured before the state that is learned from."""

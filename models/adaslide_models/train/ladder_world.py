@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from adaslide.adapters.agents.ladder import DICE_SPREAD, LOG_BYTES_SPREAD, PER_RUNG, TYPICAL_LOG_BYTES
-from adaslide.domain.fidelity import Floors
+from adaslide.domain.profile import profile_named
 from adaslide_models.data.ladder_table import GATED, LadderTable
 
 
@@ -68,8 +68,9 @@ class Patches:
 def drawn(
     table: LadderTable, rows: np.ndarray, limits: np.ndarray, jitter: Jitter, random: np.random.Generator
 ) -> Patches:
-    """Patches ``rows`` (B,) of the table under ``limits`` (B, 4), the floors of `GATED`."""
-    margin = Floors().margin
+    """Patches ``rows`` (B,) of the table under ``limits`` (B, 4), the floors of `GATED`, with the margin of
+    the table's profile."""
+    margin = profile_named(table.profile).floors.margin
     size = table.bytes[rows] * np.exp(random.normal(0, 1, (len(rows), 1)) * jitter.bytes)
     slack, failed = np.full(size.shape, 1.0), np.zeros(size.shape, bool)
     dice = np.zeros(size.shape)

@@ -7,7 +7,7 @@ from functools import cache
 
 from adaslide.domain.errors import PackageError, UnsupportedVersion
 from adaslide.domain.pixels import Pixels
-from adaslide.domain.rung import Rung
+from adaslide.domain.rung import Rung, Scale
 from adaslide.package.envelope import Envelope
 from adaslide.ports.restorer import Restorer
 from adaslide.ports.rungs import RungCodec, SupportsNets
@@ -29,6 +29,7 @@ def rung_codecs(tried: tuple[bytes, ...] = ()) -> dict[Rung, RungCodec]:
         Rung.EXACT: exact.ExactRung(),
         Rung.LOSSLESS: image,
         Rung.FINE: image,
+        Rung.X4_3: low,
         Rung.X2: low,
         Rung.X4: low,
         Rung.PAPER_KEEP: image,
@@ -66,7 +67,7 @@ def stored_payload(payload: bytes, patch: int) -> Pixels:
     return image
 
 
-def restorer_with(scale: int, digest: bytes) -> Restorer:
+def restorer_with(scale: Scale, digest: bytes) -> Restorer:
     """The net by its scale and the sha256 of its weights. Raises `WeightsMissing`."""
     from adaslide.adapters.rungs.restored import RestoredRung
 

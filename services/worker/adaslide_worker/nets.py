@@ -12,6 +12,7 @@ from adaslide.adapters.restorers.installed import BICUBIC, InstalledRestorers
 from adaslide.domain.errors import InputError
 from adaslide.domain.pixels import Mask, Pixels
 from adaslide.domain.profile import OTSU, PROFILES
+from adaslide.domain.rung import Scale
 from adaslide.ports.nets import Nets
 from adaslide.ports.restorer import Restorer
 from adaslide.ports.segmenter import Segmenter
@@ -39,7 +40,7 @@ class PooledSegmenter:
 class PooledRestorer:
     """`Restorer` by the sha256 of its weights; runs as `PooledSegmenter`."""
 
-    scale: int
+    scale: Scale
     digest: bytes
 
     def restore(self, batch: list[Pixels]) -> list[Pixels]:
@@ -52,7 +53,7 @@ class PooledRestorer:
 class PooledRestorers(InstalledRestorers):
     """The same keys; bicubic is the same, and nets are run by the process that they are asked in."""
 
-    def __getitem__(self, key: tuple[int, bytes]) -> Restorer:
+    def __getitem__(self, key: tuple[Scale, bytes]) -> Restorer:
         canonical = super().__getitem__(key)
         return canonical if key[1] == BICUBIC else PooledRestorer(*key)
 
@@ -67,7 +68,7 @@ class PooledNets:
         return PooledSegmenter(pin)
 
     @property
-    def restorers(self) -> Mapping[tuple[int, bytes], Restorer]:
+    def restorers(self) -> Mapping[tuple[Scale, bytes], Restorer]:
         return PooledRestorers()
 
 

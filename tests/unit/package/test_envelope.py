@@ -1,17 +1,18 @@
 from contextlib import suppress
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from adaslide.domain.errors import PackageError, UnsupportedVersion
-from adaslide.domain.rung import Codec, RestorerKind, Rung
+from adaslide.domain.rung import THREE_QUARTERS, Codec, RestorerKind, Rung
 from adaslide.package.envelope import ConstantParams, Envelope, ImageParams, TileParams, TilePart
 
 IMAGE = st.builds(
     ImageParams,
     st.sampled_from(Codec),
-    st.sampled_from([1, 2, 4]),
+    st.sampled_from([1, THREE_QUARTERS, 2, 4]),
     st.integers(0, 100),
     st.sampled_from([RestorerKind.NONE, RestorerKind.BICUBIC]),
     st.integers(1, 65535),
@@ -20,7 +21,7 @@ IMAGE = st.builds(
 NAMED = st.builds(
     ImageParams,
     st.sampled_from(Codec),
-    st.sampled_from([2, 4]),
+    st.sampled_from([THREE_QUARTERS, 2, 4]),
     st.integers(0, 100),
     st.just(RestorerKind.WEIGHTS),
     st.integers(1, 512),
@@ -52,6 +53,15 @@ def test_a_packed_envelope_unpacks(envelope):
 def test_the_byte_map_is_the_specifications():
     packed = Envelope(Rung.X4, ImageParams(Codec.AVIF, 4, 60, RestorerKind.BICUBIC, 120, 128), b"body").pack()
     assert packed.hex(" ") == "41 50 01 04 08 00 04 00 00 00 01 04 3c 01 78 00 80 00 62 6f 64 79"
+
+
+def test_three_quarters_have_a_byte_of_their_own():
+    params = ImageParams(Codec.AVIF, THREE_QUARTERS, 60, RestorerKind.BICUBIC, 384, 384)
+    assert params.pack()[1] == 3
+    assert ImageParams.unpack(params.pack()).scale == Fraction(4, 3)
+    for unknown in (0, 5, 255):
+        with pytest.raises(PackageError):
+            ImageParams.unpack(params.pack()[:1] + bytes([unknown]) + params.pack()[2:])
 
 
 @given(ENVELOPES, st.data())

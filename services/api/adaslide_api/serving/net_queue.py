@@ -7,11 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from adaslide.domain.pixels import Pixels
+from adaslide.domain.rung import Scale
 from adaslide.ports.restorer import Restorer, SupportsBatches
 from adaslide.settings import Restoring
 from adaslide_api.serving.fairness import Audience, FairQueue, Waiting
 
-NetName = tuple[int, bytes]
+NetName = tuple[Scale, bytes]
 """Scale, and the sha256 of the weights."""
 
 
@@ -38,7 +39,7 @@ class NetQueue:
     by one, and all of them would wait for the last. For one event loop.
     """
 
-    def __init__(self, restorer_with: Callable[[int, bytes], Restorer], settings: Restoring) -> None:
+    def __init__(self, restorer_with: Callable[[Scale, bytes], Restorer], settings: Restoring) -> None:
         self._restorer_with = restorer_with
         self._settings = settings
         self._threads = ThreadPoolExecutor(settings.threads, thread_name_prefix="adaslide-net")

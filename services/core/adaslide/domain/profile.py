@@ -7,7 +7,7 @@ from adaslide.domain.decision import Promise
 from adaslide.domain.errors import ProfileInvalid
 from adaslide.domain.fidelity import Floors
 from adaslide.domain.policy import Policy
-from adaslide.domain.rung import RESTORED_RUNGS, Codec, RestorerKind, Rung, RungSpec
+from adaslide.domain.rung import RESTORED_RUNGS, THREE_QUARTERS, Codec, RestorerKind, Rung, RungSpec, Scale
 
 OTSU = "otsu-haematoxylin@1"
 """The judge that needs no training."""
@@ -120,7 +120,7 @@ class Profile:
             raise ProfileInvalid(f"a target ratio is a number above 0, not {ratio}")
 
 
-def _avif(rung: Rung, scale: int, quality: int) -> RungSpec:
+def _avif(rung: Rung, scale: Scale, quality: int) -> RungSpec:
     restorer = RestorerKind.NONE if scale == 1 else RestorerKind.BICUBIC
     return RungSpec(rung, Codec.AVIF, scale, quality, speed=6, restorer=restorer)
 
@@ -180,8 +180,33 @@ _ARCHIVE_3 = replace(
     lambda_=0.0,
     is_dial=True,
 )
-_ARCHIVE_4 = replace(_ARCHIVE_3, version=4, floors=replace(_ARCHIVE_3.floors, margin=0.002), policy=Policy())
-FAST_SPEEDS = {Rung.X4: 8, Rung.X2: 8, Rung.FINE: 9}
+_ARCHIVE_4 = replace(
+    _ARCHIVE_3,
+    version=4,
+    ladder=(
+        *(_avif(Rung.X4, 4, q) for q in (30, 45)),
+        _avif(Rung.X2, 2, 20),
+        _avif(Rung.X4, 4, 60),
+        *(_avif(Rung.X2, 2, q) for q in (30, 40)),
+        *(_avif(Rung.FINE, 1, q) for q in (12, 16)),
+        *(_avif(Rung.X4_3, THREE_QUARTERS, q) for q in (25, 30)),
+        _avif(Rung.FINE, 1, 20),
+        _avif(Rung.X2, 2, 50),
+        _avif(Rung.X4_3, THREE_QUARTERS, 35),
+        _avif(Rung.FINE, 1, 25),
+        _avif(Rung.X4_3, THREE_QUARTERS, 40),
+        _avif(Rung.FINE, 1, 30),
+        _avif(Rung.X4_3, THREE_QUARTERS, 45),
+        _avif(Rung.FINE, 1, 35),
+        _avif(Rung.X4_3, THREE_QUARTERS, 50),
+        _avif(Rung.FINE, 1, 40),
+        _avif(Rung.X4_3, THREE_QUARTERS, 60),
+        *(_avif(Rung.FINE, 1, q) for q in (50, 60, 75)),
+    ),
+    floors=replace(_ARCHIVE_3.floors, margin=0.002),
+    policy=Policy(),
+)
+FAST_SPEEDS = {Rung.X4: 8, Rung.X2: 8, Rung.X4_3: 8, Rung.FINE: 9}
 """The encoder's effort in `archive-fast`, by what it costs (benchmarks/results/codec_settings.json)."""
 VERSIONS: tuple[Profile, ...] = (
     _ARCHIVE_1,

@@ -2,6 +2,12 @@
 
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from fractions import Fraction
+
+Scale = int | Fraction
+"""By how much a stored image is smaller than its patch, along a side."""
+THREE_QUARTERS = Fraction(4, 3)
+"""The scale of an image that is stored at three quarters of its side."""
 
 
 class Rung(IntEnum):
@@ -16,6 +22,7 @@ class Rung(IntEnum):
     LOSSLESS = 6
     PAPER_KEEP = 7
     PAPER_COMPRESS = 8
+    X4_3 = 9
 
     @property
     def label(self) -> str:
@@ -41,6 +48,7 @@ PROVENANCE: dict[Rung, Provenance] = {
     Rung.LOSSLESS: Provenance.LOSSLESS,
     Rung.FINE: Provenance.LOSSY,
     Rung.PAPER_KEEP: Provenance.LOSSY,
+    Rung.X4_3: Provenance.RESTORED,
     Rung.X2: Provenance.RESTORED,
     Rung.X4: Provenance.RESTORED,
     Rung.LATENT: Provenance.RESTORED,
@@ -71,13 +79,13 @@ class RestorerKind(IntEnum):
 class RungSpec:
     """One entry of a profile's ladder: a rung with its settings.
 
-    ``scale`` is 1, 2 or 4; ``quality`` is the codec's own 0-100 scale; ``speed`` is the encoder's
-    effort (AVIF: 0 slow - 10 fast).
+    ``scale`` is 1, `THREE_QUARTERS`, 2 or 4; ``quality`` is the codec's own 0-100 scale; ``speed`` is the
+    encoder's effort (AVIF: 0 slow - 10 fast).
     """
 
     rung: Rung
     codec: Codec | None = None
-    scale: int = 1
+    scale: Scale = 1
     quality: int = 0
     speed: int = 6
     restorer: RestorerKind = RestorerKind.NONE

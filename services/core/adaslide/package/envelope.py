@@ -17,11 +17,13 @@ import struct
 from dataclasses import dataclass, field
 
 from adaslide.domain.errors import PackageError, UnsupportedVersion
-from adaslide.domain.rung import Codec, RestorerKind, Rung
+from adaslide.domain.rung import THREE_QUARTERS, Codec, RestorerKind, Rung, Scale
 
 MAGIC = b"AP"
 VERSION = 1
 _HEAD = struct.Struct("<2sBBHI")
+_SCALES: tuple[Scale, ...] = (0, 1, 2, THREE_QUARTERS, 4)
+"""By the byte that stands for them."""
 _IMAGE = struct.Struct("<BBBBHH")
 _TILES = struct.Struct("<HBB")
 _TILE = struct.Struct("<BHI")
@@ -29,14 +31,14 @@ _TILE = struct.Struct("<BHI")
 
 @dataclass(frozen=True, slots=True)
 class ImageParams:
-    """One coded image: fine, x2, x4, lossless and the paper's pair.
+    """One coded image: fine, x4-3, x2, x4, lossless and the paper's pair.
 
     ``width`` and ``height`` are those of the coded (low-resolution) image; ``restorer_digest`` is
     the sha256 of the restorer's weights, empty unless ``restorer`` is WEIGHTS.
     """
 
     codec: Codec
-    scale: int
+    scale: Scale
     quality: int
     restorer: RestorerKind
     width: int
@@ -44,16 +46,17 @@ class ImageParams:
     restorer_digest: bytes = b""
 
     def pack(self) -> bytes:
-        head = _IMAGE.pack(self.codec, self.scale, self.quality, self.restorer, self.width, self.height)
+        code = _SCALES.index(self.scale)
+        head = _IMAGE.pack(self.codec, code, self.quality, self.restorer, self.width, self.height)
         return head + self.restorer_digest
 
     @classmethod
     def unpack(cls, data: bytes) -> "ImageParams":
-        codec, scale, quality, restorer, width, height = _IMAGE.unpack_from(data)
+        codec, code, quality, restorer, width, height = _IMAGE.unpack_from(data)
         digest = data[_IMAGE.size :]
-        if len(digest) != (32 if restorer == RestorerKind.WEIGHTS else 0) or scale not in (1, 2, 4):
+        if len(digest) != (32 if restorer == RestorerKind.WEIGHTS else 0) or not 1 <= code <= 4:
             raise PackageError("payload: image parameters that contradict each other")
-        return cls(Codec(codec), scale, quality, RestorerKind(restorer), width, height, digest)
+        return cls(Codec(codec), _SCALES[code], quality, RestorerKind(restorer), width, height, digest)
 
 
 @dataclass(frozen=True, slots=True)

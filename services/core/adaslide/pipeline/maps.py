@@ -24,6 +24,7 @@ RUNG_COLOURS: dict[Rung, str] = {
     Rung.EXACT: "#0072b2",
     Rung.LOSSLESS: "#56b4e9",
     Rung.FINE: "#009e73",
+    Rung.X4_3: "#d9f0a3",
     Rung.X2: "#f0e442",
     Rung.X4: "#e69f00",
     Rung.LATENT: "#d55e00",

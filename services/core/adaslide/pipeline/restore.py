@@ -11,7 +11,7 @@ from adaslide.addressing.levels import LevelRead, level_read
 from adaslide.domain.errors import RegionOutOfRange
 from adaslide.domain.geometry import PatchGrid, PatchIndex, Region, Size
 from adaslide.domain.pixels import Pixels, shrink
-from adaslide.domain.rung import PROVENANCE, Provenance
+from adaslide.domain.rung import PROVENANCE, Provenance, Scale
 from adaslide.package.envelope import Envelope, ImageParams
 from adaslide.package.reader import PackageReader
 from adaslide.pipeline.made_with import restorer_of
@@ -58,7 +58,7 @@ class NetPatch:
     view: PatchView
     valid: Size
     low: Pixels = field(repr=False)
-    scale: int
+    scale: Scale
     digest: bytes
     weights: str
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Protocol
 
+from adaslide.domain.rung import Scale
 from adaslide.ports.restorer import Restorer
 from adaslide.ports.segmenter import Segmenter
 
@@ -20,6 +21,6 @@ class Nets(Protocol):
         ...
 
     @property
-    def restorers(self) -> Mapping[tuple[int, bytes], Restorer]:
+    def restorers(self) -> Mapping[tuple[Scale, bytes], Restorer]:
         """By (scale, sha256 of the weights): as many as the canonical runtime knows."""
         ...

@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from adaslide.domain.pixels import Pixels
+from adaslide.domain.rung import Scale
 from adaslide.ports.restorer import Restorer
 from adaslide.ports.slides import EncodedTile
 
@@ -25,7 +26,7 @@ class PayloadDecoder(Protocol):
         """
         ...
 
-    def restorer_with(self, scale: int, digest: bytes) -> Restorer:
+    def restorer_with(self, scale: Scale, digest: bytes) -> Restorer:
         """The net by its scale and the sha256 of its weights. Raises `WeightsMissing`."""
         ...
 

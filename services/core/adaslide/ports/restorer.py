@@ -3,14 +3,15 @@
 from typing import Protocol, runtime_checkable
 
 from adaslide.domain.pixels import Pixels
+from adaslide.domain.rung import Scale
 
 
 class Restorer(Protocol):
     """Restores a batch; the single patch is a batch of one. Stateless and picklable."""
 
     @property
-    def scale(self) -> int:
-        """2 or 4."""
+    def scale(self) -> Scale:
+        """`THREE_QUARTERS`, 2 or 4."""
         ...
 
     def restore(self, batch: list[Pixels]) -> list[Pixels]:

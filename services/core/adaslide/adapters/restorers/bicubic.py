@@ -6,18 +6,19 @@ import numpy as np
 from PIL import Image
 
 from adaslide.domain.pixels import Pixels
+from adaslide.domain.rung import Scale
 
 
 @dataclass(frozen=True, slots=True)
 class BicubicRestorer:
     """Bicubic with a = -0.5 and half-pixel centres; `Restorer`."""
 
-    scale: int
+    scale: Scale
 
     def restore(self, batch: list[Pixels]) -> list[Pixels]:
         return [self._enlarged(image) for image in batch]
 
     def _enlarged(self, image: Pixels) -> Pixels:
         height, width = image.shape[:2]
-        size = width * self.scale, height * self.scale
+        size = int(width * self.scale), int(height * self.scale)
         return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))

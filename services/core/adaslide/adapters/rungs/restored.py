@@ -1,7 +1,8 @@
-"""Rungs that keep a low-resolution image and restore it: x2, x4 and the paper's Compress."""
+"""Rungs that keep a low-resolution image and restore it: x4-3, x2, x4 and the paper's Compress."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 
 import numpy as np
 from PIL import Image
@@ -11,23 +12,26 @@ from adaslide.adapters.restorers.installed import BICUBIC, PLAIN
 from adaslide.adapters.rungs.image_codec import decode_coded, encode_image, image_of, packed
 from adaslide.domain.errors import PackageError, WeightsMissing
 from adaslide.domain.pixels import Pixels, shrink
-from adaslide.domain.rung import RestorerKind, Rung, RungSpec
+from adaslide.domain.rung import RestorerKind, Rung, RungSpec, Scale
 from adaslide.package.envelope import Envelope, ImageParams
 from adaslide.ports.restorer import Restorer
 from adaslide.ports.rungs import PatchSource
 
 
-def shrink_bilinear(pixels: Pixels, factor: int) -> Pixels:
-    """The paper's degradation: bilinear (Pillow's, antialiased), Methods "FIE training"."""
+def resampled(pixels: Pixels, scale: Scale, method: Image.Resampling) -> Pixels:
+    """(h, w, 3) ``pixels`` as (h / scale, w / scale, 3), by Pillow's antialiased ``method``."""
     height, width = pixels.shape[:2]
-    size = width // factor, height // factor
-    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR))
+    return np.asarray(Image.fromarray(pixels).resize((int(width / scale), int(height / scale)), method))
 
 
 def low_resolution(pixels: Pixels, spec: RungSpec) -> Pixels:
     """The (h / scale, w / scale, 3) image that ``spec`` stores of (h, w, 3) ``pixels``, before its codec."""
-    degrade = shrink_bilinear if spec.rung is Rung.PAPER_COMPRESS else shrink
-    return degrade(pixels, spec.scale)
+    if spec.rung is Rung.PAPER_COMPRESS:  # Methods, "FIE training"
+        return resampled(pixels, spec.scale, Image.Resampling.BILINEAR)
+    # Blocks of pixels have a mean where the scale is whole; between pixels, Lanczos' kernel keeps most.
+    if isinstance(spec.scale, int):
+        return shrink(pixels, spec.scale)
+    return resampled(pixels, spec.scale, Image.Resampling.LANCZOS)
 
 
 def degraded(pixels: Pixels, spec: RungSpec) -> Pixels:
@@ -53,7 +57,7 @@ class RestoredRung:
     that compete with bicubic when a patch is encoded.
     """
 
-    restorers: Mapping[tuple[int, bytes], Restorer] = field(default_factory=lambda: PLAIN)
+    restorers: Mapping[tuple[Scale, bytes], Restorer] = field(default_factory=lambda: PLAIN)
     tried: tuple[bytes, ...] = ()
 
     def encode(self, source: PatchSource, spec: RungSpec) -> bytes:
@@ -85,9 +89,12 @@ class RestoredRung:
         params, low = image_of(payload, patch)
         if params.scale > factor:
             return BicubicRestorer(params.scale // factor).restore([low])[0]
-        return shrink(low, factor // params.scale)
+        ratio = Fraction(factor) / params.scale
+        if ratio.denominator == 1:
+            return shrink(low, ratio.numerator)
+        return resampled(low, ratio, Image.Resampling.BOX)
 
-    def restorer(self, scale: int, digest: bytes) -> Restorer:
+    def restorer(self, scale: Scale, digest: bytes) -> Restorer:
         """By the sha256 of its weights, `BICUBIC` for none. Raises `WeightsMissing`."""
         restorer = self.restorers.get((scale, digest))
         if restorer is None:
