@@ -1,5 +1,6 @@
 """What goes in and out as JSON."""
 
+import json
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any, Literal, Self
@@ -8,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from adaslide.domain.job import JobKind, JobState, Urgency
 from adaslide.pipeline.protected import canonical
-from adaslide.ports.jobs import CompressRequest, JobRecord, PackageRecord, SlideRecord
+from adaslide.ports.jobs import CompressRequest, JobRecord, JobRequest, PackageRecord, SlideRecord
 from adaslide_api import examples
 
 UrgencyWord = Literal["stat", "routine", "bulk"]
@@ -58,7 +59,7 @@ class CompressBody(Body):
     )
     dice_floor: float | None = Field(None, allow_inf_nan=False)
     mpp: float | None = Field(None, allow_inf_nan=False, description="Micrometres per pixel at level 0")
-    protect: dict[str, Any] | None = Field(
+    protect: dict[str, Any] | list[Any] | None = Field(
         None,
         description="GeoJSON polygons in pixels of level 0, as QuPath exports them: nothing of these regions "
         "is restored. Only the outlines are kept",
@@ -196,6 +197,14 @@ class Progress(BaseModel):
     unit: str = "patches"
 
 
+def _asked(request: JobRequest) -> dict[str, Any]:
+    """The request without the outlines of protected regions, which may be long: how many there are."""
+    fields = {name.rstrip("_"): value for name, value in asdict(request).items()}
+    if fields.get("protect") is not None:
+        fields["protect"] = {"outlines": len(json.loads(fields["protect"]))}
+    return fields
+
+
 class JobOut(BaseModel):
     """A job. ``package`` is there once one that compresses has succeeded, until the package is removed;
     ``result`` once one that restores has, until it expires."""
@@ -236,7 +245,7 @@ class JobOut(BaseModel):
             progress=Progress(done=job.done, total=job.total),
             attempts=job.attempts,
             problem=job.problem,
-            request={name.rstrip("_"): value for name, value in asdict(job.request).items()},
+            request=_asked(job.request),
             created_at=job.created_at,
             started_at=job.started_at,
             finished_at=job.finished_at,

@@ -64,7 +64,9 @@ def patch_encoder(plan: CompressionPlan, nets: Nets | None = None) -> PatchEncod
     ``nets`` judge and restore in the place of the canonical runtime's, whose agent stays: it looks at a
     thumbnail.
     """
-    profile = plan.profile.at(plan.mpp)
+    profile, agent = plan.profile.at(plan.mpp), agent_named(plan.profile.agent)
+    if isinstance(agent, LadderAgent):
+        agent.check(profile)
     tried = tuple(weights_pinned(pin).digest for pin in profile.restorers)
     return PatchEncoder(
         profile=profile,
@@ -75,7 +77,7 @@ def patch_encoder(plan: CompressionPlan, nets: Nets | None = None) -> PatchEncod
         codecs=_codecs(tried, nets),
         exact=ExactRung(),
         judge=judge_named(profile.judge, plan.mpp, nets),
-        agent=agent_named(profile.agent),
+        agent=agent,
         second=judge_named(profile.second_judge, plan.mpp, nets) if profile.second_judge else None,
         runtime=nets.runtime if nets and (tried or profile.judge != OTSU) else None,
         guard=guard_of(plan),

@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 
 from adaslide.domain.decision import PatchFlag
 from adaslide.domain.policy import Policy
-from adaslide.pipeline.guard import Guard, foreign_share, sharpness
+from adaslide.pipeline.guard import Guard, at_scale, sharpness, stains
 
 GLASS = (243, 243, 243)
 GUARD = Guard(Policy(), 0.5, GLASS)
@@ -68,7 +68,7 @@ def test_another_dye_is_told_on_most_patches(tissue, stain):
 
 def test_a_real_immunostain_is_told():
     assert PatchFlag.UNKNOWN_STAIN in GUARD.barred(picture("ihc.png"))
-    assert foreign_share(picture("ihc.png"), GLASS) > 0.9
+    assert stains(picture("ihc.png"), GLASS)[1] > 0.9
 
 
 @pytest.mark.parametrize(
@@ -85,9 +85,12 @@ def test_ink_is_told(tissue, colour):
     assert PatchFlag.UNKNOWN_STAIN in GUARD.barred(inked)
 
 
-def test_out_of_focus_is_told(tissue):
-    assert {GUARD.barred(blurred(patch, 2.5)) for patch in tissue} == {PatchFlag.UNKNOWN_FOCUS}
-    assert GUARD.of_most(blurred(patch, 2.5) for patch in tissue) is PatchFlag.UNKNOWN_FOCUS
+@pytest.mark.parametrize("sigma", [2.5, 5, 10, 20])
+def test_out_of_focus_is_told(tissue, sigma):
+    full = [patch for patch in tissue if stains(patch, GLASS)[0] > 0.25]
+    assert len(full) > 6
+    assert {GUARD.barred(blurred(patch, sigma)) for patch in full} == {PatchFlag.UNKNOWN_FOCUS}
+    assert GUARD.of_most(blurred(patch, sigma) for patch in full) is PatchFlag.UNKNOWN_FOCUS
 
 
 def test_focus_is_judged_at_one_scale(tissue):
@@ -97,6 +100,16 @@ def test_focus_is_judged_at_one_scale(tissue):
         assert Guard(Policy(), 0.25, GLASS).barred(large) is PatchFlag.NONE
 
 
+@pytest.mark.parametrize("mpp", [0.23, 0.34, 0.4, 0.5, 0.55])
+def test_slides_of_every_scale_are_looked_at_alike(tissue, mpp):
+    """As another scanner of the same tissue would sample it: in focus at its own scale."""
+    side = round(512 * 0.5 / mpp)
+    for patch in tissue[:6]:
+        seen = np.asarray(Image.fromarray(patch).resize((side, side), Image.Resampling.BICUBIC))
+        assert Guard(Policy(), mpp, GLASS).barred(seen) is PatchFlag.NONE
+        assert abs(at_scale(seen, mpp).shape[0] - 512) <= 512 * 0.15
+
+
 def test_noise_is_told(tissue, np_random):
     noisy = np.clip(tissue[0] + np_random.normal(0, 60, tissue[0].shape), 0, 255).astype(np.uint8)
     assert PatchFlag.UNKNOWN_FOCUS in GUARD.barred(noisy)
@@ -104,7 +117,7 @@ def test_noise_is_told(tissue, np_random):
 
 def test_glass_is_not_judged():
     glass = np.full((512, 512, 3), 243, np.uint8)
-    assert foreign_share(glass, GLASS) is None
+    assert stains(glass, GLASS) == (0, 0)
     assert sharpness(glass) is None
     assert GUARD.barred(glass) is PatchFlag.NONE
     assert GUARD.of_most([]) is PatchFlag.NONE

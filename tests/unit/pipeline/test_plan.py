@@ -141,6 +141,12 @@ def test_a_profile_without_a_policy_reads_no_patch():
     assert reader.patches_read == 0
 
 
+def test_regions_beside_the_slide_are_refused():
+    """Of another slide, or in another unit: whoever protects nothing should know."""
+    with pytest.raises(InputError, match="touch no patch"):
+        plan(FakeReader(), PROFILES["archive"], protect="[[[90000,90000],[90010,90000],[90010,90010]]]")
+
+
 def test_protected_regions_are_planned_whatever_the_profile():
     made = plan(FakeReader(), PROFILES["paper"], protect=CORNER)
     assert [tuple(map(int, at)) for at in np.argwhere(made.barred == PatchFlag.PROTECTED)] == [(1, 1)]

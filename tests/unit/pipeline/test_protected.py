@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,6 +63,32 @@ def test_every_patch_that_a_rectangle_touches_is_protected(x, y, width, height):
     assert touched <= patches({"type": "Polygon", "coordinates": [ring]})
 
 
+def ring(*points):
+    return {"type": "Polygon", "coordinates": [[list(point) for point in points]]}
+
+
+@given(st.integers(0, 1900), st.integers(0, 1400), st.integers(-900, 900), st.integers(-900, 900))
+def test_every_patch_along_a_sliver_is_protected(x, y, across, down):
+    """A region thinner than anything that is drawn, in any direction."""
+    found = patches(ring((x, y), (x + across, y + down), (x + 1, y + 1)))
+    for part in np.linspace(0, 1, 200):
+        row, col = int((y + part * down) // 512), int((x + part * across) // 512)
+        assert (row, col) in found or not (0 <= row < GRID.rows and 0 <= col < GRID.cols)
+
+
+def test_a_region_larger_than_the_slide_protects_all_of_it():
+    far = 9_999_999
+    assert len(patches(ring((-far, -far), (far, -far), (far, far), (-far, far)))) == GRID.rows * GRID.cols
+    assert len(patches(ring((-far, 700), (far, 690), (far, 710)))) == GRID.cols
+
+
+def test_where_an_outline_crosses_itself_nothing_is_left_out():
+    """A star by five strokes: its middle is wound twice."""
+    tips = [(1000 + 700 * np.cos(a), 750 + 700 * np.sin(a)) for a in np.arange(5) * 4 * np.pi / 5]
+    mask = protected_patches([tips], PatchGrid(Size(2000, 1500), 128))
+    assert mask[750 // 128, 1000 // 128]
+
+
 @pytest.mark.parametrize(
     "geojson",
     [
@@ -76,6 +103,8 @@ def test_every_patch_that_a_rectangle_touches_is_protected(x, y, width, height):
         {"type": "Polygon", "coordinates": [[[1, 2], [3, "x"], [5, 6]]]},
         {"type": "Polygon", "coordinates": [[[1, 2], [3, float("nan")], [5, 6]]]},
         {"type": "Polygon", "coordinates": [[[0, i] for i in range(MOST_POINTS + 1)]]},
+        {"type": "Polygon", "coordinates": [[[1, 2], [3, 10**400], [5, 6]]]},
+        {"type": "Polygon", "coordinates": [[[1, 2], [3, 1e300], [5, 6]]]},
         [[[[[[[[[POLYGON]]]]]]]]],
     ],
 )

@@ -149,4 +149,5 @@ def _restorer(package: OpenPackage, index: PatchIndex) -> str | None:
 def _flags(flags: PatchFlag, measurements: int) -> list[PatchWord]:
     """The bits as words. Glass and damaged patches are not proposed anything."""
     words: list[PatchWord] = [word for bit, word in WORDS.items() if flags & bit]
-    return words or (["proposed"] if measurements else [])
+    moved = flags & (PatchFlag.CORRUPT | PatchFlag.DEMOTED | PatchFlag.PROMOTED)
+    return words if moved or not measurements else ["proposed", *words]

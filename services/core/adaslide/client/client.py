@@ -136,7 +136,7 @@ class Client:
         target_ratio: float | None = None,
         dice_floor: float | None = None,
         mpp: float | None = None,
-        protect: dict[str, Any] | None = None,
+        protect: dict[str, Any] | list[Any] | None = None,
         urgency: Urgency | Literal["stat", "routine", "bulk"] = Urgency.ROUTINE,
         callback_url: str | None = None,
         source: str | None = None,
@@ -146,18 +146,19 @@ class Client:
         ``target_ratio``, in the place of ``lambda_``, is what the source's tiles are to be of the package's
         bytes. ``protect`` is GeoJSON of regions of which nothing may be restored. ``source`` (a URI)
         registers the slide first if it is not known."""
-        body = {
+        body: dict[str, Any] = {
             "profile": profile,
             "lambda": lambda_,
             "dice_floor": dice_floor,
             "mpp": mpp,
-            "protect": protect,
             "urgency": urgency.name.lower() if isinstance(urgency, Urgency) else urgency,
             "callback_url": callback_url,
             "source": {"uri": source} if source else None,
         }
         if target_ratio is not None:  # a service of an older version refuses what it does not know
             body["target_ratio"] = target_ratio
+        if protect is not None:
+            body["protect"] = protect
         answer = self._transport.send(
             "POST", f"/slides/{_part(slide)}/compress", json=body, headers=_once(idempotency_key)
         )

@@ -202,6 +202,7 @@ class PatchEncoder:
         if not patch.readable:
             raise SlideCorrupt("a part of the slide can be neither read nor kept as it stands")
         may_be_glass = self.profile.allow_background and not patch.on_tissue
+        may_be_glass &= PatchFlag.PROTECTED not in patch.barred
         if may_be_glass and is_constant(measurer.original, self.glass):
             outcome = self._result(patch, self._background(source, measurer), PatchFlag.NONE)
             return EncodedPatch(outcome, shrink(source.pixels, FIRST_OVERVIEW))

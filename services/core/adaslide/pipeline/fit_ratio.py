@@ -4,7 +4,7 @@ Only numbers are held for all patches; payloads are read and shards written one 
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from math import floor
 from typing import NamedTuple
 
@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from adaslide.domain.errors import RatioOutOfReach
-from adaslide.domain.fidelity import Floors
 from adaslide.domain.geometry import SHARD_PATCHES, ShardIndex
 from adaslide.domain.steps import Climb
 from adaslide.package.records import PatchMaps
@@ -111,19 +110,21 @@ def _kept(
 
 def _why_not(plan: CompressionPlan, surveys: dict[ShardIndex, ShardSurvey], least: int) -> str:
     """That the package of ``least`` bytes is the smallest, and which floor most patches owe that to."""
-    open_to_choice = sum(int(np.count_nonzero(survey.whole_bytes)) for survey in surveys.values())
-    deciding = Counter(name for survey in surveys.values() for name in survey.floors.tolist() if name)
+    open_to_choice = max(1, sum(int(np.count_nonzero(survey.whole_bytes)) for survey in surveys.values()))
+    deciding = Counter(floor for survey in surveys.values() for floor in _deciding(plan, survey))
     text = f"the floors allow a ratio of {_down(plan.ratio_base / least)} at most, not {plan.target_ratio:g}"
     if not deciding:
         return f"{text}; no rung is cheaper than those that were kept"
-    name, count = deciding.most_common(1)[0]
-    return (
-        f"{text}; {_floor(plan.profile.floors, name)} decides on {count / open_to_choice:.0%} of the patches"
-    )
+    floor, count = deciding.most_common(1)[0]
+    return f"{text}; {floor} decides on {count / open_to_choice:.0%} of the patches"
 
 
-def _floor(floors: Floors, name: str) -> str:
-    return f"{name} {floors.as_dict()[name]:g}"
+def _deciding(plan: CompressionPlan, survey: ShardSurvey) -> Iterator[str]:
+    """The floor, with its value, that decided on each patch where one did."""
+    flags = survey.steps.decision["flags"].ravel()[survey.first]
+    for name, bits in zip(survey.floors.tolist(), flags.tolist(), strict=True):
+        if name:
+            yield f"{name} {plan.profile.promise.of(bits).as_dict()[name]:g}"
 
 
 def _too_coarse(plan: CompressionPlan, climb: Climb, wanted: float, around: int) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from adaslide.domain.decision import PatchFlag
 from adaslide.domain.pixels import Pixels, shrink
@@ -26,8 +27,14 @@ STAINED = 0.15
 """Optical density from which a pixel's colour can be told from glass."""
 LEAST_STAINED = 0.01
 """Share of a patch below which there is too little stain to judge."""
+MUCH_STAINED = 0.2
+"""Share of a patch from which on tissue without any detail is out of focus, and no pale edge."""
 LEAST_DETAIL = 1.0
-"""Standard deviation of luma's detail, grey levels, below which focus cannot be judged."""
+"""Standard deviation of luma's detail, grey levels, below which its ratio tells nothing."""
+LEAST_SIDE = 32
+"""px at `SCALE` of a strip at the slide's edge that is too narrow to miss detail in."""
+NEAR = 0.15
+"""A scale this close to `SCALE`, relatively, is taken as it is."""
 SCALE = 0.5
 """Micrometres per pixel at which both are looked at."""
 
@@ -46,14 +53,14 @@ class Guard:
 
     def barred(self, pixels: Pixels) -> PatchFlag:
         """Why nothing of (h, w, 3) ``pixels`` may be restored; `PatchFlag.NONE` where it may."""
-        image = shrink(pixels, max(1, round(SCALE / self.mpp)))
-        found = PatchFlag.NONE
-        share = foreign_share(image, self.glass)
-        if share is not None and share > self.policy.foreign:
-            found |= PatchFlag.UNKNOWN_STAIN
-        ratio = sharpness(image)
-        low, high = self.policy.sharpness
-        if share is not None and ratio is not None and not low <= ratio <= high:
+        image = at_scale(pixels, self.mpp)
+        stained, foreign = stains(image, self.glass)
+        if stained < LEAST_STAINED:
+            return PatchFlag.NONE
+        found = PatchFlag.UNKNOWN_STAIN if foreign > self.policy.foreign else PatchFlag.NONE
+        ratio, (low, high) = sharpness(image), self.policy.sharpness
+        is_flat = ratio is None and stained > MUCH_STAINED and min(image.shape[:2]) >= LEAST_SIDE
+        if is_flat or (ratio is not None and not low <= ratio <= high):
             found |= PatchFlag.UNKNOWN_FOCUS
         return found
 
@@ -65,18 +72,26 @@ class Guard:
         )
 
 
-def foreign_share(image: Pixels, glass: Colour) -> float | None:
-    """The share of stained pixels of (h, w, 3) ``image`` whose colour is none of haematoxylin and eosin;
-    None where too little is stained to tell."""
+def at_scale(pixels: Pixels, mpp: float) -> Pixels:
+    """(h, w, 3) ``pixels`` of ``mpp`` micrometres per pixel at about `SCALE`; coarser ones as they are."""
+    factor = SCALE / mpp
+    whole = max(1, round(factor))
+    if factor < 1 or abs(factor / whole - 1) <= NEAR:
+        return shrink(pixels, whole)
+    height, width = (max(1, round(side / factor)) for side in pixels.shape[:2])
+    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def stains(image: Pixels, glass: Colour) -> tuple[float, float]:
+    """Of (h, w, 3) ``image``, the share of pixels that are stained; and of those, the share whose colour is
+    none of haematoxylin and eosin."""
     small = shrink(image, 2).astype(np.float32)
     density = np.maximum(np.log10((np.array(glass, np.float32) + 1) / (small + 1)), 0)
     red, green, blue = density.transpose(2, 0, 1)
     stained = density.max(axis=2) > STAINED
-    count = np.count_nonzero(stained)
-    if count < LEAST_STAINED * stained.size:
-        return None
-    foreign = (blue > BLUE_OVER_GREEN * green) | (red > RED_OVER_GREEN * green)
-    return float(np.count_nonzero(foreign & stained) / count)
+    foreign = stained & ((blue > BLUE_OVER_GREEN * green) | (red > RED_OVER_GREEN * green))
+    count = int(np.count_nonzero(stained))
+    return count / stained.size, int(np.count_nonzero(foreign)) / max(1, count)
 
 
 def sharpness(image: Pixels) -> float | None:

@@ -121,7 +121,7 @@ def plan(
 
     ``mpp``, micrometres per pixel, is the caller's and wins over the slide's own; ``protect`` are regions as
     `protected.canonical` writes them. Raises `MissingMpp` when nobody knows the scale, `InputError` when the
-    caller's is out of range.
+    caller's is out of range and for regions that lie beside the slide.
     """
     facts = reader.facts
     low, high = MPP_RANGE
@@ -141,7 +141,10 @@ def plan(
         everywhere = _barring(reader, Guard(profile.policy, scale, glass), grid, tissue)
     barred = np.full(tissue.shape, int(everywhere), np.uint8)
     if protect:
-        barred[protected_patches(json.loads(protect), grid)] |= np.uint8(PatchFlag.PROTECTED)
+        inside = protected_patches(json.loads(protect), grid)
+        if not inside.any():
+            raise InputError("the protected regions touch no patch of the slide")
+        barred[inside] |= np.uint8(PatchFlag.PROTECTED)
     return CompressionPlan(
         facts=facts,
         profile=profile,

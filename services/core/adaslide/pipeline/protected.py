@@ -5,21 +5,24 @@ kept; names and properties may tell of a patient, and are never looked at.
 """
 
 import json
+import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from adaslide.domain.errors import InputError
 from adaslide.domain.geometry import PatchGrid
 
 Outline = list[tuple[float, float]]
+Points = npt.NDArray[np.float64]
 
 CELLS = 8
 """Along a patch's side, in which outlines are drawn; a patch is protected from the first cell touched."""
-MOST_POINTS = 100_000
+MOST_POINTS = 10_000
+MOST_PIXELS = 10**7
+"""Of a coordinate, either side of the slide's corner: no slide is larger."""
 DEEPEST = 6
 
 
@@ -47,16 +50,53 @@ def canonical(geojson: Any) -> str:
 
 def protected_patches(outlines: list[Outline], grid: PatchGrid) -> npt.NDArray[np.bool_]:
     """(rows, cols): every patch that one of ``outlines`` touches."""
-    side = grid.patch / CELLS
-    canvas = Image.new("1", (grid.cols * CELLS, grid.rows * CELLS))
-    draw = ImageDraw.Draw(canvas)
+    touched = np.zeros((grid.rows * CELLS, grid.cols * CELLS), np.bool_)
     for outline in outlines:
-        points = [(x / side, y / side) for x, y in outline]
-        draw.polygon(points, fill=1, outline=1)
+        points = np.array(outline) * (CELLS / grid.patch)
+        _fill(touched, points)
+        _trace(touched, points)
     # A cell's neighbours count: what is drawn is rounded to cells.
-    touched = ndimage.binary_dilation(np.asarray(canvas), np.ones((3, 3)))
+    touched = ndimage.binary_dilation(touched, np.ones((3, 3)))
     protected: npt.NDArray[np.bool_] = touched.reshape(grid.rows, CELLS, grid.cols, CELLS).any(axis=(1, 3))
     return protected
+
+
+def _fill(touched: npt.NDArray[np.bool_], points: Points) -> None:
+    """Marks what lies inside the closed line through (n, 2) ``points``, (x, y), wherever it winds: row by
+    row, between the edges that cross the middle of it."""
+    (x, y), (next_x, next_y) = points.T, np.roll(points, -1, axis=0).T
+    first, last = max(0, math.floor(y.min())), min(len(touched) - 1, math.ceil(y.max()))
+    for row in range(first, last + 1):
+        middle = row + 0.5
+        up, down = (y <= middle) & (next_y > middle), (next_y <= middle) & (y > middle)
+        cross = np.flatnonzero(up | down)
+        at = x[cross] + (middle - y[cross]) * (next_x[cross] - x[cross]) / (next_y[cross] - y[cross])
+        order = np.argsort(at)
+        winding = np.cumsum(np.where(up[cross], 1, -1)[order])
+        ends = np.clip(at[order], 0, touched.shape[1])
+        for left, right, turns in zip(ends[:-1], ends[1:], winding, strict=False):
+            if turns:
+                touched[row, math.floor(left) : math.ceil(right)] = True
+
+
+def _trace(touched: npt.NDArray[np.bool_], points: Points) -> None:
+    """Marks the cells along the closed line through ``points``: a region may be thinner than any row."""
+    height, width = touched.shape
+    box = np.array([width, height], float)
+    for start, end in zip(points, np.roll(points, -1, axis=0), strict=True):
+        # Only the part in the slide's box, however far away the points are (Liang and Barsky 1984).
+        step = end - start
+        moves = step != 0
+        if not moves.any() or ((start < 0) | (start >= box))[~moves].any():
+            continue
+        bounds = np.sort(np.array([-start, box - start])[:, moves] / step[moves], axis=0)
+        enter, leave = max(0.0, float(bounds[0].max())), min(1.0, float(bounds[1].min()))
+        if enter > leave:
+            continue
+        count = math.ceil(2 * float(np.abs(step).max()) * (leave - enter)) + 2
+        along = start + np.linspace(enter, leave, count)[:, None] * step
+        cells = np.clip(along.astype(int), 0, (width - 1, height - 1))
+        touched[cells[:, 1], cells[:, 0]] = True
 
 
 def _rings(node: Any, depth: int) -> Any:
@@ -85,8 +125,10 @@ def _rings(node: Any, depth: int) -> Any:
 def _ring(points: Any) -> Outline:
     try:
         ring = [(float(x), float(y)) for x, y, *_ in points]
-    except (TypeError, ValueError) as error:
+    except (OverflowError, TypeError, ValueError) as error:
         raise InputError("the protected regions hold a point that is not two numbers") from error
-    if len(ring) < 3 or not np.isfinite(ring).all():
+    if not all(abs(x) <= MOST_PIXELS and abs(y) <= MOST_PIXELS for x, y in ring):
+        raise InputError("the protected regions hold a point that lies on no slide")
+    if len(ring) < 3:
         raise InputError("the protected regions hold an outline of fewer than three points")
     return ring

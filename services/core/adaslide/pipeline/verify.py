@@ -12,6 +12,7 @@ from adaslide.domain.errors import Conflict, PackageError
 from adaslide.domain.fidelity import METRICS, Floors
 from adaslide.domain.geometry import PatchIndex
 from adaslide.domain.rung import LOSSLESS_RUNGS, Rung
+from adaslide.package.envelope import Envelope
 from adaslide.package.layout import ROOT_KEY
 from adaslide.package.reader import PackageReader
 from adaslide.pipeline.check_patch import PatchChecker, Remeasured
@@ -99,12 +100,24 @@ def _pixels_only(
     for shard in package.grid.shards():
         indices = list(package.grid.patches_of(shard))
         try:
-            found = list(executor.map(checker.crc32c, package.payloads(indices)))
+            payloads = package.payloads(indices)
+            found = list(executor.map(checker.crc32c, payloads))
         except PackageError as error:
             report.problems.append(error.message)
             continue
+        _check_rungs(package, indices, payloads, report)
         for index, crc in zip(indices, found, strict=True):
             _check_pixels(package, index, crc, report)
+
+
+def _check_rungs(
+    package: PackageReader, indices: list[PatchIndex], payloads: list[bytes | None], report: VerifyReport
+) -> None:
+    """The rung that the map tells is the one that the payload is restored by."""
+    for index, payload in zip(indices, payloads, strict=True):
+        rung = Rung.BACKGROUND if payload is None else Envelope.unpack(payload).rung
+        if rung != package.maps.decision["rung"][index.row, index.col]:
+            report.problems.append(f"patch {index.row}, {index.col} is kept as {rung.label}, not as told")
 
 
 def _check_pixels(package: PackageReader, index: PatchIndex, crc: int, report: VerifyReport) -> None:
@@ -167,5 +180,6 @@ def _remeasured(
             except PackageError as error:
                 report.problems.append(error.message)
                 continue
+            _check_rungs(package, batch, payloads, report)
             sources = [read_patch(slide, package.grid, slide.facts.tiles, index).source for index in batch]
             yield from zip(batch, executor.map(checker.remeasure, payloads, sources), strict=True)

@@ -101,12 +101,15 @@ class LadderAgent:
             raise ModelError(f"the weights {weights.name} are no agent of a ladder")
         return cls(OnnxModel(weights.path, weights.digest, threads), rungs, price)
 
-    def search(self, image: Pixels, profile: Profile, whole_bytes: int) -> "LadderSearch":
+    def check(self, profile: Profile) -> None:
         """Raises `ModelError` for a profile with a rung that it did not learn."""
-        try:
-            own = [self.rungs.index(spec.name) for spec in profile.ladder]
-        except ValueError:
-            raise ModelError(f"the agent does not know the ladder of {profile.id}") from None
+        if not {spec.name for spec in profile.ladder} <= set(self.rungs):
+            raise ModelError(f"the agent does not know the ladder of {profile.id}")
+
+    def search(self, image: Pixels, profile: Profile, whole_bytes: int) -> "LadderSearch":
+        """Raises as `check`."""
+        self.check(profile)
+        own = [self.rungs.index(spec.name) for spec in profile.ladder]
         scale = AREA / (image.shape[0] * image.shape[1])
         foretold = partial(self._foretold, looks(image), profile.floors, own, scale)
         small = [place for place, spec in enumerate(profile.ladder) if spec.rung in RESTORED_RUNGS]
