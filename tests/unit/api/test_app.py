@@ -106,6 +106,9 @@ def test_the_callers_name_leads_to_one_slide(client, sample_slide, tmp_path):
         ({"mpp": 5}, "invalid-input"),
         ({"mpp": 0.09, "profile": "paper"}, "invalid-input"),
         ({"quality": 9}, "invalid-input"),
+        ({"protect": {"type": "Point", "coordinates": [1, 2]}}, "invalid-input"),
+        ({"protect": []}, "invalid-input"),
+        ({"protect": {"type": "Polygon", "coordinates": [[[1, 2], [3, 10**400], [5, 6]]]}}, "invalid-input"),
     ],
 )
 def test_requests_that_make_no_sense_make_no_job(client, sample_slide, body, code):
@@ -132,6 +135,19 @@ def test_a_target_ratio_is_part_of_what_was_asked_for(client, sample_slide):
     problem(client.post("/slides/s/compress", json={}, headers=headers), 409, "conflict")
     schema = client.get("/openapi.json").json()["components"]["schemas"]["CompressBody"]["properties"]
     assert {"type": "number"} in schema["target_ratio"]["anyOf"]
+
+
+@pytest.mark.parametrize("wrapped", [lambda region: region, lambda region: [region]])
+def test_protected_regions_are_part_of_the_request_and_come_back_as_a_number(client, sample_slide, wrapped):
+    client.put("/slides/s", json={"uri": sample_slide.as_uri()})
+    region = {"type": "Polygon", "coordinates": [[[0, 0], [9, 0], [9, 9]]]}
+    region = {"type": "Feature", "properties": {"name": "DOE^JANE"}, "geometry": region}
+    answer = client.post("/slides/s/compress", json={"protect": wrapped(region)})
+    assert (answer.status_code, answer.json()["request"]["protect"]) == (202, {"outlines": 1})
+    assert "DOE" not in answer.text
+    plain = client.post("/slides/s/compress", json={}).json()
+    assert plain["id"] != answer.json()["id"]
+    assert plain["request"]["protect"] is None
 
 
 def test_a_job_waits_and_can_be_cancelled(client, sample_slide):
