@@ -8,7 +8,7 @@ from adaslide import wiring
 from adaslide.domain.errors import AdaSlideError, ProfileInvalid
 from adaslide.domain.fidelity import IDENTICAL, Fidelity, Floors
 from adaslide.domain.job import TRANSITIONS, JobState
-from adaslide.domain.profile import CDA_LADDER, LOSS_PRICE, OTSU, PROFILES, VERSIONS, profile_named
+from adaslide.domain.profile import LOSS_PRICE, OTSU, PROFILES, VERSIONS, profile_named
 from adaslide.domain.rung import PROVENANCE, Codec, Rung
 
 ARCHIVE = Floors(dice=0.85, dice_window_min=0.60, ssim=0.70)
@@ -117,7 +117,7 @@ def test_archive_ladder_is_as_the_format_promises():
     assert {spec.codec for spec in ladder} == {Codec.AVIF}
 
 
-@pytest.mark.parametrize("profile", [one for one in VERSIONS if one.agent == CDA_LADDER or one.is_dial])
+@pytest.mark.parametrize("profile", [one for one in VERSIONS if one.is_dial])
 def test_every_ladder_is_known_to_the_agent_that_it_pins(profile):
     agent = wiring.agent_named(profile.agent)
     agent.check(profile)

@@ -16,6 +16,7 @@ FIE_X4 = "fie-compact-x4@92b417ce0215"
 FIE_X2 = "fie-compact-x2@7e7aa466f203"
 CDA = "cda-resnet18@517f21440207"
 CDA_LADDER = "cda-ladder@a7ea9cced841"
+CDA_LADDER_2 = "cda-ladder-2@fa1b76387cd5"
 """Weights, pinned: their name and the first twelve digits of their ONNX file's sha256. Other weights
 of the same name would be another promise, and need another version of the profile."""
 
@@ -204,6 +205,7 @@ _ARCHIVE_4 = replace(
         *(_avif(Rung.FINE, 1, q) for q in (50, 60, 75)),
     ),
     floors=replace(_ARCHIVE_3.floors, margin=0.002),
+    agent=CDA_LADDER_2,
     policy=Policy(),
 )
 FAST_SPEEDS = {Rung.X4: 8, Rung.X2: 8, Rung.X4_3: 8, Rung.FINE: 9}
