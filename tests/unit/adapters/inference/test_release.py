@@ -31,7 +31,8 @@ def test_the_agent_was_kept_by_rewards_of_the_released_judge_and_enhancer():
     table = weights_named("cda-resnet18").table
     assert table["judge_sha256"] == weights_named("nuclei-unet").digest.hex()
     assert table["restorer_sha256"] == weights_named("fie-compact-x4").digest.hex()
-    assert weights_named("cda-ladder").table["judge_sha256"] == weights_named("nuclei-unet").digest.hex()
+    for agent in ("cda-ladder", "cda-ladder-2"):
+        assert weights_named(agent).table["judge_sha256"] == weights_named("nuclei-unet").digest.hex()
 
 
 def test_published_results_are_of_the_released_weights():
