@@ -36,7 +36,7 @@ class Ours:
     overhead: float
     quality: dict[str, Values]
     rungs: tuple[str, ...]
-    by_net: Values
+    restored: Values
     measurements: Values
     violations: int
     seconds: float
@@ -59,7 +59,7 @@ class Ours:
             "dice_min": round(float(self.quality["dice"].min()), 4),
             "payload_bytes": round(float(self.bytes.mean())),
             "share_of_rungs": {rung: round(share, 4) for rung, share in shares.items()},
-            "share_by_net": round(float(self.by_net.mean()), 4),
+            "share_restored": round(float(self.restored.mean()), 4),
             "measurements_per_patch": round(float(self.measurements.mean()), 3),
             "violations": self.violations,
             "patches_per_second": round(len(self.bytes) / self.seconds, 3),
