@@ -112,7 +112,7 @@ def test_a_target_ratio_needs_a_dial_and_no_lambda_beside_it():
 
 def test_archive_ladder_is_as_the_format_promises():
     ladder = PROFILES["archive"].ladder
-    assert {spec.rung for spec in ladder} == {Rung.X4, Rung.X2, Rung.FINE}
+    assert {spec.rung for spec in ladder} == {Rung.X4, Rung.X2, Rung.X4_3, Rung.FINE}
     assert max(spec.quality for spec in ladder if spec.rung is Rung.FINE) <= 75
     assert {spec.codec for spec in ladder} == {Codec.AVIF}
 
