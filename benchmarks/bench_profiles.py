@@ -1,0 +1,71 @@
+"""Verified tissue patches a second, bytes and memory of each profile, in one run.
+
+    python benchmarks/bench_profiles.py [SLIDE ...]
+
+Without slides, of the sample. Slides that state no scale are taken to have 0.5 micrometres per pixel. As many
+processes as there are cores encode, measure and read back; starting them, overviews and reading back count.
+"""
+
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import results_file
+from adaslide import library
+from adaslide.domain.errors import MissingMpp
+
+PROFILES = ("archive", "archive-fast", "archive@3")
+MPP = 0.5
+ROUNDS = 2
+"""The better counts: the first also loads the nets from disk."""
+
+
+def compressed(slide: Path, profile: str, out: Path) -> dict[str, Any]:
+    """The row of one package."""
+    start = time.monotonic()
+    try:
+        totals = library.compress(slide, out, profile=profile)
+    except MissingMpp:
+        totals = library.compress(slide, out, profile=profile, mpp=MPP)
+    seconds = time.monotonic() - start
+    tissue = totals["patches"]["total"] - totals["patches"]["background"]
+    return {
+        "profile": totals["profile"],
+        "tissue_patches_per_second": round(tissue / seconds, 2),
+        "seconds": round(seconds, 2),
+        "tissue_patches": tissue,
+        "package_bytes": totals["package_bytes"],
+        "measurements_per_patch": totals["measurements_per_patch"],
+        "dice_mean": round(totals["fidelity"]["dice"]["mean"], 4),
+        "violations": totals["violations"],
+        "peak_rss_mb": round(totals["peak_rss_bytes"] / 1e6),
+    }
+
+
+def main() -> None:
+    result: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for slide in [*map(Path, sys.argv[1:])] or [results_file.SAMPLE]:
+            rows = []
+            for profile in PROFILES:
+                runs = []
+                for _ in range(ROUNDS):
+                    out = Path(folder) / "one.zarr"
+                    runs.append(compressed(slide, profile, out))
+                    shutil.rmtree(out)
+                rows.append(max(runs, key=lambda row: row["tissue_patches_per_second"]))
+            peer = rows[0]
+            for row in rows:
+                row["speed_x"] = round(
+                    row["tissue_patches_per_second"] / peer["tissue_patches_per_second"], 3
+                )
+                row["bytes_x"] = round(row["package_bytes"] / peer["package_bytes"], 3)
+            result[slide.name] = rows
+    results_file.write("profiles", {"slides": result})
+
+
+if __name__ == "__main__":
+    main()
