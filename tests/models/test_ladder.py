@@ -56,7 +56,7 @@ def config(tmp_path):
 
 
 def test_the_net_learns_from_what_the_served_one_is_shown():
-    table, floors = made_up(6, 3), Floors(0.85, 0.60, 0.70, 0.70)
+    table, floors = made_up(6, 3), Floors(*LIMITS[0], margin=ARCHIVE.floors.margin)
     patches = drawn(table, np.arange(6), np.repeat(LIMITS, 6, axis=0), NONE, np.random.default_rng(0))
     tried = torch.zeros(6, RUNGS, dtype=torch.bool)
     tried[:, [2, 7, 11]] = True
