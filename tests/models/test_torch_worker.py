@@ -60,7 +60,7 @@ def made(request, sample_pixels, tmp_path_factory):
     crop = sample_pixels[1920 : 1920 + SIDE, 480 : 480 + SIDE]
     jpeg = {"compression": "jpeg", "compressionargs": {"level": 95}}
     tifffile.imwrite(slide, crop, photometric="ycbcr", tile=(TILE, TILE), **jpeg)
-    told = run(PARENT, slide, folder, "archive", runtime="torch", device=request.param, workers=1)
+    told = run(PARENT, slide, folder, "archive@3", runtime="torch", device=request.param, workers=1)
     return slide, folder / "slide.zarr", told
 
 
