@@ -18,8 +18,8 @@ from scipy.ndimage import gaussian_filter
 import results_file
 from adaslide.domain.pixels import Pixels
 from adaslide.domain.policy import Policy
+from adaslide.pipeline.glass import DEFAULT_GLASS
 from adaslide.pipeline.guard import Guard
-from adaslide.pipeline.tissue import DEFAULT_GLASS
 
 STAINED = {
     "brca_m2c": ("nuclei/brca_m2c/images/*", 0.5),

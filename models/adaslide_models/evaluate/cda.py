@@ -22,7 +22,7 @@ from adaslide.adapters.inference.weights import weights_named
 from adaslide.domain.errors import InputError
 from adaslide.domain.pixels import Pixels
 from adaslide.domain.profile import PAPER_TAU, profile_named
-from adaslide.pipeline.tissue import is_constant
+from adaslide.pipeline.glass import is_constant
 from adaslide_models.data.first_rung import SEARCHED, searched
 from adaslide_models.data.paper_compress import MPP, SCALE, PaperCompress
 from adaslide_models.data.sources import Source, by_dataset, read_split

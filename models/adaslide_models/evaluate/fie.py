@@ -15,8 +15,8 @@ from adaslide.adapters.segmenters.otsu import OtsuSegmenter
 from adaslide.domain.fidelity import Fidelity
 from adaslide.domain.pixels import Pixels, pad_to
 from adaslide.domain.rung import Codec, Rung, RungSpec
+from adaslide.pipeline.glass import is_constant
 from adaslide.pipeline.measure import Measurer
-from adaslide.pipeline.tissue import is_constant
 from adaslide_models.data.sources import Source, by_dataset, read_split
 
 PATCH = 512

@@ -8,7 +8,8 @@ from PIL import Image
 from scipy import ndimage
 
 from adaslide.domain.geometry import Size
-from adaslide.pipeline.tissue import DEFAULT_GLASS, glass_colour, is_constant, tissue_fraction, tissue_mask
+from adaslide.pipeline.glass import DEFAULT_GLASS, is_constant
+from adaslide.pipeline.tissue import glass_colour, tissue_fraction, tissue_mask
 
 SAMPLE = Path(__file__).parents[3] / "samples" / "CMU-1-Small-Region.svs"
 GLASS = (243, 241, 244)

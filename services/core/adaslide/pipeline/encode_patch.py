@@ -17,11 +17,11 @@ from adaslide.domain.rung import Codec, Rung, RungSpec
 from adaslide.domain.search import Dial, Ground, Search, Tried
 from adaslide.domain.steps import hull
 from adaslide.package.layout import FIRST_OVERVIEW
+from adaslide.pipeline.glass import Colour, is_constant
 from adaslide.pipeline.guard import Guard
 from adaslide.pipeline.measure import Measured, Measurer
 from adaslide.pipeline.proof import crc32c, payload_crc32c
 from adaslide.pipeline.survey import PatchSurvey
-from adaslide.pipeline.tissue import Colour, is_constant
 from adaslide.ports.agent import Agent
 from adaslide.ports.rungs import PatchSource, RungCodec, SupportsAlternatives, TileCodec
 from adaslide.ports.segmenter import Segmenter

@@ -11,15 +11,15 @@ Distances to the training data in colour and detail together were tried and do n
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from adaslide.domain.decision import PatchFlag
-from adaslide.domain.pixels import Pixels, shrink
+from adaslide.domain.pixels import Pixels, Plane, halved, shrink
 from adaslide.domain.policy import Policy
-from adaslide.pipeline.tissue import Colour
+from adaslide.pipeline.glass import Colour
 
 BLUE_OVER_GREEN, RED_OVER_GREEN = 0.9, 1.15
 """Beyond these ratios of optical density a pixel's colour is none of haematoxylin and eosin."""
@@ -39,8 +39,6 @@ SCALE = 0.5
 """Micrometres per pixel at which both are looked at."""
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-
-Plane = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,28 +83,29 @@ def at_scale(pixels: Pixels, mpp: float) -> Pixels:
 def stains(image: Pixels, glass: Colour) -> tuple[float, float]:
     """Of (h, w, 3) ``image``, the share of pixels that are stained; and of those, the share whose colour is
     none of haematoxylin and eosin."""
-    small = shrink(image, 2).astype(np.float32)
-    density = np.maximum(np.log10((np.array(glass, np.float32) + 1) / (small + 1)), 0)
-    red, green, blue = density.transpose(2, 0, 1)
-    stained = density.max(axis=2) > STAINED
+    small = shrink(image, 2)
+    red, green, blue = (densities[small[..., channel]] for channel, densities in enumerate(_densities(glass)))
+    stained = np.maximum(np.maximum(red, green), blue) > STAINED
     foreign = stained & ((blue > BLUE_OVER_GREEN * green) | (red > RED_OVER_GREEN * green))
     count = int(np.count_nonzero(stained))
     return count / stained.size, int(np.count_nonzero(foreign)) / max(1, count)
 
 
+@lru_cache
+def _densities(glass: Colour) -> Plane:
+    """(3, 256) optical density of each sample before ``glass``, none of what is brighter."""
+    samples = np.arange(256, dtype=np.float32)
+    density: Plane = np.maximum(np.log10((np.array(glass, np.float32)[:, None] + 1) / (samples + 1)), 0)
+    return density
+
+
 def sharpness(image: Pixels) -> float | None:
     """How much detail of luma (h, w, 3) ``image`` has at its finest scale, over the next: standard deviations
     of what each halving takes away. White noise gives 2; None where there is none."""
-    finest = image[: image.shape[0] // 4 * 4, : image.shape[1] // 4 * 4].astype(np.float32) @ _LUMA
-    middle = _halved(finest)
-    first, second = _lost(finest, middle), _lost(middle, _halved(middle))
+    finest = image[: image.shape[0] // 4 * 4, : image.shape[1] // 4 * 4] @ _LUMA
+    middle = halved(finest)
+    first, second = _lost(finest, middle), _lost(middle, halved(middle))
     return first / second if second >= LEAST_DETAIL else None
-
-
-def _halved(plane: Plane) -> Plane:
-    height, width = plane.shape
-    mean: Plane = plane.reshape(height // 2, 2, width // 2, 2).mean(axis=(1, 3))
-    return mean
 
 
 def _lost(fine: Plane, coarse: Plane) -> float:

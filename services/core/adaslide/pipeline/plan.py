@@ -16,9 +16,10 @@ from adaslide.domain.geometry import PatchGrid, PatchIndex, Size
 from adaslide.domain.pixels import Pixels
 from adaslide.domain.profile import Profile, profile_named
 from adaslide.domain.slide import MPP_RANGE, MppOrigin, SlideFacts, SourceLevel, TileLayout, patch_size
+from adaslide.pipeline.glass import Colour
 from adaslide.pipeline.guard import Guard
 from adaslide.pipeline.protected import protected_patches
-from adaslide.pipeline.tissue import Colour, glass_colour, tissue_fraction, tissue_mask
+from adaslide.pipeline.tissue import glass_colour, tissue_fraction, tissue_mask
 from adaslide.ports.slides import SlideReader
 
 THUMBNAIL_PER_PATCH = 16

@@ -1,8 +1,6 @@
-"""Where the tissue is, and what may be called background. Pure functions of pixels.
+"""Where the tissue of a slide is. Pure functions of its thumbnail.
 
-Two tests of different kinds stand before a patch may be dropped, and both must agree: no tissue in
-the thumbnail (`tissue_mask`) and nearly constant pixels at full resolution (`is_constant`). Pale fat,
-mucus and small fragments escape the first; the second keeps them.
+What is no tissue here may still not be dropped unless `glass.is_constant` agrees.
 
 The mask follows the usual recipe (median blur, then Otsu's threshold on saturation: N. Otsu, "A
 threshold selection method from gray-level histograms", IEEE Trans. SMC 9(1), 1979), with the
@@ -11,22 +9,15 @@ and tissue from tissue when there is no glass.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
-from skimage.filters import threshold_otsu
 
 from adaslide.domain.geometry import PatchGrid, Size
-from adaslide.domain.pixels import Mask, Pixels
-
-Plane = npt.NDArray[np.float32]
-
-Colour = tuple[int, int, int]
-
-DEFAULT_GLASS: Colour = (242, 242, 242)
-"""Assumed where a slide shows no glass at all."""
+from adaslide.domain.otsu import otsu_threshold
+from adaslide.domain.pixels import Mask, Pixels, Plane
+from adaslide.pipeline.glass import DEFAULT_GLASS, Colour
 
 _LUMA = np.array((0.299, 0.587, 0.114), np.float32)
 _MEDIAN = 5
@@ -42,14 +33,6 @@ _LUMA_FROM_GLASS = 7.0
 
 # Specks are dust and noise, holes are nuclei-poor stroma; in px of the thumbnail.
 _SPECK, _HOLE = 6, 64
-
-# Limits of a constant patch, in grey levels, on means of 4 x 4 px (which take the camera's noise away).
-_CELL, _BLOCK_CELLS = 4, 8
-_BLOCK_DEVIATION = 2.0
-_BLOCK_MEANS = 3.0
-_FROM_GLASS = 4.0
-_CELL_FROM_MEAN = 12.0
-_CHROMA_RANGE = 12.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +54,7 @@ def tissue_mask(thumbnail: Pixels) -> Mask:
     least, most = _CHROMA_ABOVE_GLASS
     low = glass.chroma + max(least, 4 * glass.chroma_spread)
     high = max(low, glass.chroma + most)
-    otsu = _otsu(chroma) if np.ptp(chroma) > 0 else high
+    otsu = otsu_threshold(chroma) if np.ptp(chroma) > 0 else high
     coloured = chroma > np.clip(otsu, low, high)
     darker = np.abs(luma - glass.luma) > max(_LUMA_FROM_GLASS, 4 * glass.luma_spread)
     mask: Mask = coloured | darker
@@ -109,34 +92,6 @@ def tissue_fraction(mask: Mask, size: Size, patch: int) -> npt.NDArray[np.float3
     inside = np.diff(np.diff(corners, axis=0), axis=1)
     share = inside / np.outer(np.diff(ys), np.diff(xs))
     return np.clip(share, 0, 1).astype(np.float32)
-
-
-def is_constant(patch_pixels: Pixels, glass: Colour) -> bool:
-    """Whether a patch is glass of that colour, so that one colour loses nothing but camera noise.
-
-    Judged by its worst place: the standard deviation in each block of 32 px, the blocks' means
-    against each other, the mean against ``glass``, the farthest mean of 4 px, and the range of chroma.
-    """
-    height, width = patch_pixels.shape[:2]
-    side = _CELL * _BLOCK_CELLS
-    # The edge is repeated so that a narrow last column is judged like any other.
-    padded = np.pad(patch_pixels, ((0, -height % side), (0, -width % side), (0, 0)), mode="edge")
-    rows, cols = padded.shape[0] // _CELL, padded.shape[1] // _CELL
-    cells = padded.reshape(rows, _CELL, cols, _CELL, 3).mean(axis=(1, 3), dtype=np.float32)
-    mean = cells.mean(axis=(0, 1))
-    if np.abs(mean - glass).max() > _FROM_GLASS or np.abs(cells - mean).max() > _CELL_FROM_MEAN:
-        return False
-    if np.ptp(np.ptp(cells, axis=2)) > _CHROMA_RANGE:
-        return False
-    blocks = (cells @ _LUMA).reshape(rows // _BLOCK_CELLS, _BLOCK_CELLS, cols // _BLOCK_CELLS, _BLOCK_CELLS)
-    return bool(
-        blocks.std(axis=(1, 3)).max() <= _BLOCK_DEVIATION and np.ptp(blocks.mean(axis=(1, 3))) <= _BLOCK_MEANS
-    )
-
-
-def _otsu(plane: Plane) -> float:
-    threshold: Any = threshold_otsu  # scikit-image has no types
-    return float(threshold(plane))
 
 
 def _planes(thumbnail: Pixels) -> tuple[Plane, Plane]:

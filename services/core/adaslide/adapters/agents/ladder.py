@@ -20,7 +20,7 @@ from adaslide.adapters.inference.onnx import OnnxModel
 from adaslide.adapters.inference.weights import Weights
 from adaslide.domain.errors import ModelError
 from adaslide.domain.fidelity import Floors
-from adaslide.domain.pixels import Pixels, pad_to
+from adaslide.domain.pixels import Pixels, block_sums, halved, pad_to
 from adaslide.domain.profile import Profile
 from adaslide.domain.rung import RESTORED_RUNGS
 from adaslide.domain.search import Tried, cheapest
@@ -47,16 +47,16 @@ def looks(image: Pixels) -> Vector:
     Detail is what bytes are spent on; the logarithm of its standard deviation in grey levels is given.
     """
     height, width = (-(-side // COARSEST) for side in image.shape[:2])
-    whole = pad_to(image, height * COARSEST, width * COARSEST).astype(np.float32)
+    whole = pad_to(image, height * COARSEST, width * COARSEST)
     luma = whole @ _LUMA
     luma -= luma.mean()
     energy = [_mean_square(luma)]
     for _ in range(HALVINGS):
-        luma = luma.reshape(luma.shape[0] // 2, 2, luma.shape[1] // 2, 2).mean(axis=(1, 3))
+        luma = halved(luma)
         energy.append(_mean_square(luma))
     # Of an image and its halved one, the mean square of the difference is that of the mean squares.
     details = [float(np.log1p(np.sqrt(max(fine - coarse, 0.0)))) for fine, coarse in pairwise(energy)]
-    small = whole.reshape(height, COARSEST, width, COARSEST, 3).mean(axis=(1, 3)).reshape(-1, 3) / 255
+    small = block_sums(whole, COARSEST).reshape(-1, 3).astype(np.float32) / COARSEST**2 / 255
     return np.array([*details, *small.mean(axis=0), *small.std(axis=0)], np.float32)
 
 
