@@ -4,14 +4,22 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.color import deltaE_cie76, rgb2lab
 from skimage.metrics import peak_signal_noise_ratio
 
 from adaslide.adapters.segmenters.otsu import OtsuSegmenter
 from adaslide.domain.fidelity import IDENTICAL, Floors
-from adaslide.pipeline.measure import Measurer, dice, dice_window_min
+from adaslide.pipeline.measure import (
+    NUCLEI_SHARE,
+    SMOOTHING,
+    STRIDE,
+    WINDOW,
+    Measurer,
+    dice,
+    dice_window_min,
+)
 
 
 def mask(*boxes, shape=(512, 512)):
@@ -63,6 +71,20 @@ def test_dice_is_symmetric_and_bounded_for_any_shape(height, width, seed):
     assert dice(a, b) == dice(b, a)
     assert 0 < dice(a, b) <= 1
     assert 0 < dice_window_min(a, b) <= 1
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(0, 2**32 - 1))
+@settings(max_examples=30)
+def test_the_worst_window_is_that_of_a_search_one_by_one(height, width, seed):
+    reference, other = np.random.default_rng(seed).random((2, height, width)) > 0.7
+    tall, wide = min(WINDOW, height), min(WINDOW, width)
+    smooth, worst = SMOOTHING * tall * wide, 1.0
+    for y in {*range(0, height - tall, STRIDE), height - tall}:
+        for x in {*range(0, width - wide, STRIDE), width - wide}:
+            a, b = (one[y : y + tall, x : x + wide] for one in (reference, other))
+            if a.sum() >= NUCLEI_SHARE * a.size:
+                worst = min(worst, (2 * (a & b).sum() + smooth) / (a.sum() + b.sum() + smooth))
+    assert dice_window_min(reference, other) == worst
 
 
 def test_identical_pixels_are_identical(measurer, tissue):

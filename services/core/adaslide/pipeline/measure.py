@@ -4,12 +4,11 @@ from functools import cached_property
 from math import nan
 
 import numpy as np
-import numpy.typing as npt
-from skimage.color import rgb2lab
-from skimage.metrics import structural_similarity
 
 from adaslide.domain.fidelity import IDENTICAL, PSNR_IDENTICAL, Fidelity
-from adaslide.domain.pixels import Mask, Pixels
+from adaslide.domain.pixels import Mask, Pixels, Plane
+from adaslide.pipeline.colour import cube_roots, mean_difference
+from adaslide.pipeline.ssim import Structure
 from adaslide.ports.segmenter import Segmenter
 
 WINDOW = 128
@@ -21,8 +20,6 @@ SMOOTHING = 500 / 512**2
 """Dice is smoothed by this share of the area (500 px in a 512 px patch): two nearly empty masks
 agree, and a few stray pixels do not make it jump between 0 and 1."""
 
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-
 
 def dice(a: Mask, b: Mask) -> float:
     """Smoothed Dice of two masks of one shape."""
@@ -31,25 +28,22 @@ def dice(a: Mask, b: Mask) -> float:
     return float((2 * both + smooth) / (total + smooth))
 
 
-def _window_sums(mask: Mask, window: tuple[int, int]) -> npt.NDArray[np.int64]:
-    """Counts of True in every window: strides of `STRIDE`, the last row and column flush."""
-    height, width = mask.shape
-    table = np.zeros((height + 1, width + 1), np.int64)
-    np.cumsum(np.cumsum(mask, axis=0, dtype=np.int64), axis=1, out=table[1:, 1:])
-    tops = np.unique([*range(0, height - window[0] + 1, STRIDE), height - window[0]])
-    lefts = np.unique([*range(0, width - window[1] + 1, STRIDE), width - window[1]])
-    y, x = np.meshgrid(tops, lefts, indexing="ij")
-    bottom, right = y + window[0], x + window[1]
-    sums: npt.NDArray[np.int64] = table[bottom, right] - table[y, right] - table[bottom, x] + table[y, x]
-    return sums
+def _windows(side: int, window: int) -> Plane:
+    """(windows, side): 1 where a window covers, 0 elsewhere; strides of `STRIDE`, the last one flush."""
+    starts = np.unique([*range(0, side - window + 1, STRIDE), side - window])
+    inside = np.arange(side) - starts[:, None]
+    covered: Plane = ((inside >= 0) & (inside < window)).astype(np.float32)
+    return covered
 
 
 def dice_window_min(reference: Mask, other: Mask) -> float:
     """The lowest smoothed Dice among the windows that hold nuclei in ``reference``; 1 if none does."""
     window = min(WINDOW, reference.shape[0]), min(WINDOW, reference.shape[1])
     area = window[0] * window[1]
-    held = _window_sums(reference, window)
-    both, found = _window_sums(reference & other, window), _window_sums(other, window)
+    down, across = (_windows(side, length) for side, length in zip(reference.shape, window, strict=True))
+    # Products with zeros and ones are counts, and float32 counts to 16 million exactly.
+    counts = (down @ mask.astype(np.float32) @ across.T for mask in (reference, other, reference & other))
+    held, found, both = (count.astype(np.float64) for count in counts)
     smooth = SMOOTHING * area
     scores = (2 * both + smooth) / (held + found + smooth)
     scores = scores[held >= NUCLEI_SHARE * area]
@@ -80,13 +74,19 @@ class Measurer:
         return self._second.masks([self.original], self._mpp)[0] if self._second else None
 
     @cached_property
-    def _luma(self) -> npt.NDArray[np.float32]:
-        return self.original @ _LUMA
+    def _structure(self) -> Structure:
+        return Structure(self.original, self._ssim_side)
+
+    @property
+    def _ssim_side(self) -> int:
+        """Of SSIM's windows, px: odd, and none wider than the image."""
+        height, width = self.original.shape[:2]
+        side: int = min(7, height, width)
+        return side - 1 + side % 2
 
     @cached_property
-    def _lab(self) -> npt.NDArray[np.float32]:
-        lab: npt.NDArray[np.float32] = rgb2lab(self.original.astype(np.float32) / 255)
-        return lab
+    def _roots(self) -> Plane:
+        return cube_roots(self.original)
 
     def measure(self, restored: Pixels) -> Fidelity:
         """All metrics of ``restored``, which has the original's shape."""
@@ -105,8 +105,7 @@ class Measurer:
         error = np.abs(restored.astype(np.int16) - self.original)
         mean_square = float(np.mean(np.square(error, dtype=np.float32)))
         psnr = PSNR_IDENTICAL if mean_square == 0 else 10 * np.log10(255**2 / mean_square)
-        lab = rgb2lab(restored.astype(np.float32) / 255)
-        delta_e = float(np.sqrt(np.square(lab - self._lab).sum(axis=-1)).mean())
+        delta_e = mean_difference(self._roots, restored)
         return float(psnr), delta_e, float(error.max())
 
     def dice_second(self, restored: Pixels) -> float:
@@ -117,11 +116,9 @@ class Measurer:
 
     def ssim(self, restored: Pixels) -> float:
         """Wang 2004 with a 7 px uniform window; strips thinner than that are compared whole."""
-        side = min(7, *self._luma.shape)
-        if side < 3:
+        if self._ssim_side < 3:
             return 1.0 if np.array_equal(restored, self.original) else 0.0
-        side -= 1 - side % 2
-        return float(structural_similarity(self._luma, restored @ _LUMA, win_size=side, data_range=255.0))
+        return self._structure.similarity(restored)
 
 
 class Measured:
