@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import adaslide
 import results_file
-from adaslide import library
 from adaslide.domain.errors import MissingMpp
 
 PROFILES = ("archive", "archive-fast", "archive@3")
@@ -27,9 +27,9 @@ def compressed(slide: Path, profile: str, out: Path) -> dict[str, Any]:
     """The row of one package."""
     start = time.monotonic()
     try:
-        totals = library.compress(slide, out, profile=profile)
+        totals = adaslide.compress(slide, out, profile=profile)
     except MissingMpp:
-        totals = library.compress(slide, out, profile=profile, mpp=MPP)
+        totals = adaslide.compress(slide, out, profile=profile, mpp=MPP)
     seconds = time.monotonic() - start
     tissue = totals["patches"]["total"] - totals["patches"]["background"]
     return {

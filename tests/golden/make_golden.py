@@ -20,7 +20,8 @@ from adaslide.domain.fidelity import IDENTICAL, Fidelity
 from adaslide.domain.geometry import PatchGrid, PatchIndex, Size
 from adaslide.domain.pixels import Pixels, pad_to, shrink
 from adaslide.domain.rung import Codec, RestorerKind, Rung, RungSpec
-from adaslide.package.layout import FORMAT_VERSION, levels_of, sealed
+from adaslide.package.layout import FORMAT_VERSION, sealed
+from adaslide.package.levels import levels_of
 from adaslide.package.reader import PackageReader
 from adaslide.package.records import PatchMaps
 from adaslide.package.shard import crc32c

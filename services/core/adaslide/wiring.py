@@ -3,10 +3,9 @@
 import os
 import resource
 from collections.abc import Iterator, Mapping
-from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import psutil
@@ -15,9 +14,9 @@ from adaslide import codec_runtime
 from adaslide.adapters.agents.bisection import BisectionAgent
 from adaslide.adapters.agents.cda import CdaAgent
 from adaslide.adapters.agents.ladder import LadderAgent
-from adaslide.adapters.child import exit_with_parent
 from adaslide.adapters.inference.weights import Weights, weights_pinned
 from adaslide.adapters.objects.filesystem import FilesystemStore
+from adaslide.adapters.processes import processes
 from adaslide.adapters.pyramid.tiff import TiffPyramidWriter
 from adaslide.adapters.rungs.exact import ExactRung
 from adaslide.adapters.rungs.image_codec import decode_coded, encode_image
@@ -46,6 +45,19 @@ from adaslide.ports.objects import ObjectStore
 from adaslide.ports.rungs import RungCodec
 from adaslide.ports.segmenter import Segmenter
 from adaslide.ports.slides import SlideReader
+
+ENCODING = (
+    "adaslide.pipeline.encode_patch",
+    "adaslide.adapters.agents.ladder",
+    "adaslide.adapters.restorers.installed",
+    "adaslide.adapters.rungs.background",
+    "adaslide.adapters.rungs.exact",
+    "adaslide.adapters.rungs.restored",
+    "adaslide.adapters.segmenters.otsu",
+    "adaslide.adapters.segmenters.unet",
+    "onnxruntime",
+)
+"""Modules that a `PatchEncoder` of the present profiles needs, for processes to load before they get one."""
 
 
 def open_slide(path: Path, limits: ReaderLimits | None = None) -> SlideReader:
@@ -157,25 +169,17 @@ def patch_checker(
 
 @contextmanager
 def patch_executor(workers: int | None = None) -> Iterator[Executor]:
-    """A pool of ``workers`` processes, as many as the process may use cores unless given.
+    """A pool of ``workers`` processes, as many as the process may use cores unless given; see `processes`.
 
-    They are started afresh, never forked from a process with threads, and end with their parent.
     Raises `Unavailable` when one of them is lost.
     """
-    count = workers or len(os.sched_getaffinity(0))
-    with ProcessPoolExecutor(
-        count, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(os.getpid(),)
-    ) as pool:
+    with processes(workers or len(os.sched_getaffinity(0)), ENCODING) as pool:
         try:
             yield pool
         except BrokenExecutor as error:
             raise Unavailable("a process that encodes patches was lost") from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _start_worker(parent: int) -> None:
-    exit_with_parent(parent)
 
 
 def peak_rss_bytes() -> int:

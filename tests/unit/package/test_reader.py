@@ -15,7 +15,8 @@ from adaslide.domain.errors import (
 )
 from adaslide.domain.geometry import PatchGrid, PatchIndex, ShardIndex, Size
 from adaslide.package import reader as reader_module
-from adaslide.package.layout import compact_json, levels_of
+from adaslide.package.layout import compact_json
+from adaslide.package.levels import levels_of
 from adaslide.package.reader import PackageReader
 from adaslide.package.records import PatchMaps
 from adaslide.package.shard import INDEX_BYTES

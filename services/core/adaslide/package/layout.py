@@ -7,7 +7,6 @@ expects, and then written as compact JSON.
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy.typing as npt
@@ -18,7 +17,8 @@ from zarr.core.sync import sync
 from zarr.storage import MemoryStore
 
 from adaslide.domain.errors import ChecksumMismatch, PackageError, UnsupportedVersion
-from adaslide.domain.geometry import SHARD_PATCHES, ShardIndex, Size
+from adaslide.domain.geometry import SHARD_PATCHES, ShardIndex
+from adaslide.package.levels import LevelInfo
 from adaslide.package.shard import crc32c
 from adaslide.package.zarr_codec import CODEC_NAME, PatchCodec
 
@@ -27,35 +27,9 @@ FORMAT_VERSION = 1
 
 ROOT_KEY = "zarr.json"
 ICC_PATH = "icc"
-FIRST_OVERVIEW = 16
-OVERVIEW_STEP = 4
 _ZSTD_LEVEL = 19
 _UNSEALED = "00000000"
 _SEAL = re.compile(rb'"checksum":"([0-9a-f]{8})"')
-
-
-@dataclass(frozen=True, slots=True)
-class LevelInfo:
-    """One level of the pyramid: the array's path, its downsample of level 0, its size in px."""
-
-    path: str
-    downsample: int
-    size: Size
-
-
-def levels_of(size: Size, patch: int) -> tuple[LevelInfo, ...]:
-    """Level 0 and its overviews x16, x64, ... up to the first that fits into one patch.
-
-    There is always one overview, so that a thumbnail never costs a read of level 0.
-    """
-    levels = [LevelInfo("0", 1, size)]
-    downsample = FIRST_OVERVIEW
-    while True:
-        shrunk = size.shrunk(downsample)
-        levels.append(LevelInfo(str(len(levels)), downsample, shrunk))
-        if max(shrunk.width, shrunk.height) <= patch:
-            return tuple(levels)
-        downsample *= OVERVIEW_STEP
 
 
 def metadata_key(path: str) -> str:

@@ -22,15 +22,14 @@ from adaslide.package.layout import (
     ARRAY_MEMBERS,
     ICC_PATH,
     ROOT_KEY,
-    LevelInfo,
     array_from_objects,
     array_members,
-    levels_of,
     metadata_key,
     package_attributes,
     parse_json,
     shard_key,
 )
+from adaslide.package.levels import LevelInfo, levels_of
 from adaslide.package.records import DECISION_DTYPES, Map, PatchMaps
 from adaslide.package.shard import INDEX_BYTES, ShardIndexTable, Span, checked, crc32c
 from adaslide.ports.objects import ReadStore

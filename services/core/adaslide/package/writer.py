@@ -10,16 +10,15 @@ from adaslide.package.layout import (
     FORMAT_VERSION,
     ICC_PATH,
     ROOT_KEY,
-    LevelInfo,
     array_objects,
     group_metadata,
     level_metadata,
-    levels_of,
     metadata_key,
     multiscales,
     sealed,
     shard_key,
 )
+from adaslide.package.levels import LevelInfo, levels_of
 from adaslide.package.records import PatchMaps
 from adaslide.package.shard import build_shard, crc32c
 from adaslide.ports.objects import ObjectStore, PutObject

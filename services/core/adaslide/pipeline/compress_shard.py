@@ -18,7 +18,7 @@ from adaslide.domain.fidelity import METRICS
 from adaslide.domain.geometry import SHARD_PATCHES, PatchGrid, PatchIndex, ShardIndex
 from adaslide.domain.pixels import Pixels, pad_to
 from adaslide.domain.slide import TileLayout
-from adaslide.package.layout import FIRST_OVERVIEW
+from adaslide.package.levels import FIRST_OVERVIEW
 from adaslide.package.records import DECISION_DTYPES, PatchMaps
 from adaslide.package.writer import write_shard
 from adaslide.pipeline.encode_patch import EncodedPatch, PatchEncoder, PatchInput

@@ -16,7 +16,7 @@ from adaslide.domain.profile import Profile
 from adaslide.domain.rung import Codec, Rung, RungSpec
 from adaslide.domain.search import Dial, Ground, Search, Tried
 from adaslide.domain.steps import hull
-from adaslide.package.layout import FIRST_OVERVIEW
+from adaslide.package.levels import FIRST_OVERVIEW
 from adaslide.pipeline.glass import Colour, is_constant
 from adaslide.pipeline.guard import Guard
 from adaslide.pipeline.measure import Measured, Measurer

@@ -15,7 +15,8 @@ from adaslide.domain.errors import ChecksumMismatch, QualityBelowFloor
 from adaslide.domain.geometry import SHARD_PATCHES, PatchGrid, PatchIndex, ShardIndex
 from adaslide.domain.pixels import Pixels, pad_to, shrink
 from adaslide.domain.rung import Codec, Rung, RungSpec
-from adaslide.package.layout import FIRST_OVERVIEW, OVERVIEW_STEP, ROOT_KEY, compact_json, levels_of
+from adaslide.package.layout import ROOT_KEY, compact_json
+from adaslide.package.levels import FIRST_OVERVIEW, OVERVIEW_STEP, levels_of
 from adaslide.package.reader import PackageReader
 from adaslide.package.records import PatchMaps
 from adaslide.package.writer import write_icc, write_level, write_maps, write_root

@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from adaslide.domain.geometry import PatchIndex
 from adaslide.domain.rung import RESTORED_RUNGS
 from adaslide.package.envelope import Envelope, ImageParams
-from adaslide.package.reader import PackageReader
+
+if TYPE_CHECKING:  # the command line wants a name from here, and need not load Zarr for it
+    from adaslide.package.reader import PackageReader
 
 BICUBIC = "bicubic"
 """The name of the restorer without weights."""
@@ -62,7 +64,7 @@ def restorer_of(envelope: Envelope, attributes: Mapping[str, Any]) -> str:
     return _pin(next((name for name, sha256 in named.items() if sha256 == digest), "unnamed"), digest)
 
 
-def restored_by(package: PackageReader) -> dict[PatchIndex, str]:
+def restored_by(package: "PackageReader") -> dict[PatchIndex, str]:
     """The restorer of every restored patch. Reads their payloads, decodes none. Raises `PackageError`."""
     rungs = package.maps.decision["rung"]
     places = np.argwhere(np.isin(rungs, sorted(RESTORED_RUNGS)))

@@ -2,8 +2,10 @@
 
 from functools import cached_property
 from math import nan
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from adaslide.domain.fidelity import IDENTICAL, PSNR_IDENTICAL, Fidelity
 from adaslide.domain.pixels import Mask, Pixels, Plane
@@ -28,22 +30,33 @@ def dice(a: Mask, b: Mask) -> float:
     return float((2 * both + smooth) / (total + smooth))
 
 
-def _windows(side: int, window: int) -> Plane:
-    """(windows, side): 1 where a window covers, 0 elsewhere; strides of `STRIDE`, the last one flush."""
-    starts = np.unique([*range(0, side - window + 1, STRIDE), side - window])
-    inside = np.arange(side) - starts[:, None]
-    covered: Plane = ((inside >= 0) & (inside < window)).astype(np.float32)
-    return covered
+def _starts(side: int, window: int) -> npt.NDArray[np.intp]:
+    """First rows or columns of the windows along ``side``: strides of `STRIDE`, the last one flush."""
+    return np.unique([*range(0, side - window + 1, STRIDE), side - window])
+
+
+def _sums(counts: npt.NDArray[Any], window: int) -> npt.NDArray[np.int64]:
+    """(windows, w): of (h, w) ``counts``, the sum over the rows of every window."""
+    starts = _starts(len(counts), window)
+    edges = np.unique([0, *starts, *(starts + window)])
+    until = np.cumsum(np.add.reduceat(counts, edges[:-1], axis=0, dtype=np.int64), axis=0)
+    until = np.pad(until, ((1, 0), (0, 0)))
+    ends, begins = np.searchsorted(edges, starts + window), np.searchsorted(edges, starts)
+    sums: npt.NDArray[np.int64] = until[ends] - until[begins]
+    return sums
+
+
+def _window_sums(mask: Mask, window: tuple[int, int]) -> npt.NDArray[np.int64]:
+    """Counts of True in every window, row by row."""
+    return _sums(_sums(mask, window[0]).T, window[1]).T
 
 
 def dice_window_min(reference: Mask, other: Mask) -> float:
     """The lowest smoothed Dice among the windows that hold nuclei in ``reference``; 1 if none does."""
     window = min(WINDOW, reference.shape[0]), min(WINDOW, reference.shape[1])
     area = window[0] * window[1]
-    down, across = (_windows(side, length) for side, length in zip(reference.shape, window, strict=True))
-    # Products with zeros and ones are counts, and float32 counts to 16 million exactly.
-    counts = (down @ mask.astype(np.float32) @ across.T for mask in (reference, other, reference & other))
-    held, found, both = (count.astype(np.float64) for count in counts)
+    held = _window_sums(reference, window)
+    both, found = _window_sums(reference & other, window), _window_sums(other, window)
     smooth = SMOOTHING * area
     scores = (2 * both + smooth) / (held + found + smooth)
     scores = scores[held >= NUCLEI_SHARE * area]

@@ -6,10 +6,10 @@ please it. Ruifrok & Johnston 2001 (stain vectors), Otsu 1979.
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import gaussian_filter
 
 from adaslide.domain.otsu import otsu_threshold
 from adaslide.domain.pixels import Mask, Pixels
+from adaslide.domain.smoothing import smoothed
 
 STAINS = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]])
 """Optical densities in red, green and blue of haematoxylin, eosin and DAB."""
@@ -34,7 +34,7 @@ class OtsuSegmenter:
         return [self._mask(image, SMOOTHING_UM / mpp) for image in images]
 
     def _mask(self, image: Pixels, sigma: float) -> Mask:
-        density = gaussian_filter(np.take(OPTICAL_DENSITY, image) @ HAEMATOXYLIN, sigma)
+        density = smoothed(np.take(OPTICAL_DENSITY, image) @ HAEMATOXYLIN, sigma)
         low, high = THRESHOLD_RANGE
         mask: Mask = density > np.float32(np.clip(otsu_threshold(density), low, high))
         return mask
