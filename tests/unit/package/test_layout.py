@@ -9,17 +9,16 @@ from adaslide.domain.errors import ChecksumMismatch, PackageError, UnsupportedVe
 from adaslide.domain.geometry import ShardIndex, Size
 from adaslide.package.layout import (
     ARRAY_MEMBERS,
-    LevelInfo,
     array_from_objects,
     array_members,
     array_objects,
     level_metadata,
-    levels_of,
     multiscales,
     package_attributes,
     sealed,
     shard_key,
 )
+from adaslide.package.levels import LevelInfo, levels_of
 
 
 def root(**attributes):

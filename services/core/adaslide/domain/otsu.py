@@ -10,9 +10,9 @@ _BINS = 256
 
 def otsu_threshold(plane: Plane) -> float:
     """What parts ``plane`` into the two classes that differ most: the centre of one of 256 bins between its
-    least and its greatest value, or the one value that it has."""
+    least and its greatest value, or the least where float32 knows no 256 values between them."""
     least, most = plane.min(), plane.max()
-    if least == most:
+    if most - least <= _BINS * np.spacing(max(abs(least), abs(most))):
         return float(least)
     counts, edges = np.histogram(plane, _BINS, (least, most))
     counts = counts.astype(np.float32)
