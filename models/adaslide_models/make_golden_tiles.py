@@ -26,8 +26,9 @@ from adaslide.adapters.rungs.restored import degraded
 from adaslide.adapters.segmenters.unet import OnnxSegmenter
 from adaslide.domain.geometry import Region
 from adaslide.domain.pixels import Pixels
-from adaslide.domain.rung import Codec, Rung, RungSpec
+from adaslide.domain.rung import Codec, RungSpec
 from adaslide.ports.slides import SlideReader
+from adaslide_models.data.patches import RUNGS
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "CMU-1-Small-Region.svs"
 
@@ -47,12 +48,12 @@ JUDGED = ((Region(1000, 1000, 208, 208), (0.25, 0.5, 1.0)),)
 def restored_tiles(weights: Weights, slide: SlideReader) -> list[PixelTile]:
     """Stored low resolution of several qualities, and what ONNX makes of it."""
     restorer = OnnxRestorer.of(weights)
-    rung = Rung.X4 if restorer.scale == 4 else Rung.X2
+    rung = RUNGS[restorer.scale]
     tiles = []
     for place, quality, at in RESTORED:
         # As placed for x4. Of x2 half the region, so that the stored image is no larger.
         width, height, row, column = (
-            number * restorer.scale // 4 for number in (place.width, place.height, *at)
+            int(number * restorer.scale // 4) for number in (place.width, place.height, *at)
         )
         region = Region(place.x, place.y, width, height)
         low = degraded(slide.read(region), RungSpec(rung, Codec.AVIF, restorer.scale, quality))

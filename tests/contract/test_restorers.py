@@ -38,6 +38,7 @@ MADE = {
     "bicubic x2": lambda: BicubicRestorer(2),
     "bicubic x4": lambda: BicubicRestorer(4),
     "onnx": lambda: OnnxRestorer.of(weights_named(FIE)),
+    "onnx folded": lambda: OnnxRestorer.of(weights_named("fie-folded-x2")),
     "torch fp32": lambda: torch_restorer("fp32"),
     "torch bf16": lambda: torch_restorer("bf16"),
     "torch in a worker": pooled_restorer,
@@ -46,7 +47,7 @@ MADE = {
 
 @pytest.fixture(scope="module", params=MADE)
 def restorer(request):
-    if request.param == "onnx":
+    if request.param.startswith("onnx"):
         pytest.importorskip("onnxruntime")
     return MADE[request.param]()
 

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +23,14 @@ from adaslide.adapters.restorers.bicubic import BicubicRestorer
 from adaslide.adapters.restorers.onnx import OnnxRestorer, with_residual
 from adaslide.adapters.rungs.restored import degraded
 from adaslide.domain.errors import DigestMismatch, InputError, NotFound
+from adaslide.domain.rung import THREE_QUARTERS, scale_of
 from adaslide_models import weights as trained_weights
 from adaslide_models.data.patches import NONE, PairSettings, Variety, make_pairs, varied
 from adaslide_models.data.sources import read_split
 from adaslide_models.nets.compact import Compact
 from adaslide_models.recipes.overrides import overridden
+from adaslide_models.runtime.model import ARCHITECTURES
+from adaslide_models.train.deck import Deck
 from adaslide_models.train.fie_compact import FieCompact, Run, train
 
 torch = pytest.importorskip("torch")
@@ -116,7 +120,8 @@ def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(config):
     pairs = make_pairs(read_split(config.data, config.split), config.pairs(8, config.variety, 0), 1)
     run = Run(first)
     first.out.mkdir()
-    start = [run.step(pairs, step / STEPS) for step in range(8)]
+    deck = Deck(pairs, config.device)
+    start = [run.step(deck, step / STEPS) for step in range(8)]
     run.save()
     torch.rand(7)
     rest = train(replace(first, resume=first.out))
@@ -156,15 +161,20 @@ def test_what_training_exports_is_what_it_trained(config, data):
     assert str(Path(__file__).parents[2]).encode() not in again.read_bytes()
 
 
-def test_released_onnx_and_safetensors_agree_within_a_grey_level():
-    weights = weights_named("fie-compact-x4")
-    net = Compact(weights.table["features"], weights.table["convolutions"], weights.table["scale"]).eval()
+RELEASED = ["fie-compact-x4", "fie-compact-x2", "fie-folded-x2", "fie-folded-x4-3"]
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_released_onnx_and_safetensors_agree_within_a_grey_level(name):
+    weights = weights_named(name)
+    scale = scale_of(weights.table["scale"])
+    net = ARCHITECTURES["compact"](weights.table).eval()
     net.load_state_dict(trained_weights.load_trained(weights))
-    low = degraded(tissue(3, 256), PairSettings(1, qualities=(45,)).specs[0])
+    low = degraded(tissue(3, 192), PairSettings(1, scale, qualities=(45,)).specs[0])
     with torch.no_grad():
         residual = net(torch.from_numpy(planes_of(low)))[0].numpy()
     served = OnnxRestorer.of(weights).restore([low])[0].astype(int)
-    difference = np.abs(served - with_residual(BicubicRestorer(4).restore([low])[0], residual))
+    difference = np.abs(served - with_residual(BicubicRestorer(scale).restore([low])[0], residual))
     assert difference.max() <= 1
     assert difference.mean() < 0.01
 
@@ -201,13 +211,58 @@ def test_patches_beside_glass_are_half_glass_or_more(sample_pixels):
     assert np.array_equal(varied(patch, NONE, random), patch)
 
 
-def test_batches_keep_low_and_high_together(data):
-    pairs = make_pairs(read_split(data, data / "train.txt"), PairSettings(4, side=64, qualities=()), 1)
-    low, base, high = pairs.batch(6, 8, np.random.default_rng(0))
-    assert (low.shape, base.shape, high.shape) == ((6, 8, 8, 3), (6, 32, 32, 3), (6, 32, 32, 3))
-    spec = PairSettings(1, qualities=()).specs[0]
-    for small, big in zip(low, high, strict=True):
-        np.testing.assert_array_equal(small, degraded(big, spec))
+@pytest.mark.parametrize("scale", [4, 2, THREE_QUARTERS])
+def test_batches_keep_low_and_high_together(data, scale):
+    settings = PairSettings(4, scale, side=96, qualities=())
+    deck = Deck(make_pairs(read_split(data, data / "train.txt"), settings, 1), "cpu")
+    side = 24
+    batch = deck.deal(40, side, np.random.default_rng(0))
+    wide = int(side * scale)
+    assert batch.low.shape == (40, 3, side, side)
+    assert batch.base.shape == batch.high.shape == (40, 3, wide, wide)
+    for low, base, high in zip(*(pixels_of(planes) for planes in batch), strict=True):
+        assert np.abs(BicubicRestorer(scale).restore([low])[0].astype(int) - base).max() <= 1
+        # Between blocks of pixels the borders of a crop come from outside it.
+        inner = slice(3, -3) if scale == THREE_QUARTERS else slice(None)
+        again = degraded(high, settings.specs[0])
+        assert np.abs(again.astype(int) - low)[inner, inner].max() <= 1
+
+
+def pixels_of(planes):
+    """(B, 3, h, w) in 0..1 as (B, h, w, 3) uint8."""
+    return np.ascontiguousarray((planes * 255).round().byte().permute(0, 2, 3, 1).numpy())
+
+
+def test_batches_are_turned_and_mirrored_in_every_way(data):
+    deck = Deck(
+        make_pairs(read_split(data, data / "train.txt"), PairSettings(1, side=64, qualities=()), 1), "cpu"
+    )
+    batch = deck.deal(200, 16, np.random.default_rng(0))
+    assert len({planes.numpy().tobytes() for planes in batch.low}) == 8 * len({*range(2)})
+
+
+def test_crops_that_the_scale_cannot_enlarge_are_refused(data):
+    settings = PairSettings(2, THREE_QUARTERS, side=64, qualities=())
+    deck = Deck(make_pairs(read_split(data, data / "train.txt"), settings, 1), "cpu")
+    with pytest.raises(ValueError):
+        deck.deal(1, 16, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(("scale", "fold"), [(THREE_QUARTERS, 3), (2, 2)])
+def test_folded_nets_train_and_export(config, scale, fold):
+    changed = replace(config, scale=scale, fold=fold, crop=12 * Fraction(scale).denominator, steps=2, side=48)
+    train(changed)
+    result = json.loads((changed.out / "result.json").read_text())
+    assert result["onnx"] == f"fie-folded-x{scale}.onnx".replace("/", "-")
+    model = OnnxModel(changed.out / result["onnx"], bytes.fromhex(result["sha256"]))
+    sides = np.array([12, 24]) * fold
+    low = np.zeros((1, 3, *sides), np.float32)
+    assert model.run(low).shape == (1, 3, *(int(side * scale) for side in sides))
+
+
+def test_pixels_are_folded_by_whole_numbers():
+    with pytest.raises(ValueError):
+        Compact(16, 4, THREE_QUARTERS, 2)
 
 
 def test_splits_name_their_data_sets(data):

@@ -17,10 +17,9 @@ import numpy.typing as npt
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from adaslide.adapters.restorers.bicubic import BicubicRestorer
 from adaslide.adapters.rungs.restored import degraded
 from adaslide.domain.pixels import Pixels
-from adaslide.domain.rung import Codec, Rung, RungSpec
+from adaslide.domain.rung import THREE_QUARTERS, Codec, Rung, RungSpec, Scale
 from adaslide_models.data.sources import Source, by_dataset
 
 PixelBatch = npt.NDArray[np.uint8]
@@ -28,6 +27,8 @@ PixelBatch = npt.NDArray[np.uint8]
 FLAT = 6.0
 """A crop whose luma deviates less than this (grey levels) is glass: it teaches nothing."""
 TRIES = 6
+RUNGS: Mapping[Scale, Rung] = {4: Rung.X4, 2: Rung.X2, THREE_QUARTERS: Rung.X4_3}
+"""What stores an image so much smaller than its patch."""
 
 # Optical density of haematoxylin, eosin and the rest (Ruifrok & Johnston 2001), rows normalised.
 _STAINS = np.array([[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]], np.float32)
@@ -65,9 +66,9 @@ class PairSettings:
     0.25 - 0.5 micrometres per pixel, ``share`` its weight among the crops; both default to 1."""
 
     count: int
-    scale: int = 4
+    scale: Scale = 4
     side: int = 256
-    """px of a full-resolution crop; a multiple of ``scale``."""
+    """px of a full-resolution crop, which ``scale`` divides."""
     qualities: tuple[int, ...] = (30, 45, 60, 75)
     """AVIF qualities of the low resolution; a lossless version is always added, as the last."""
     speed: int = 6
@@ -79,7 +80,7 @@ class PairSettings:
     @property
     def specs(self) -> tuple[RungSpec, ...]:
         """How each version of the low resolution is stored."""
-        rung = Rung.X4 if self.scale == 4 else Rung.X2
+        rung = RUNGS[self.scale]
         lossy = (RungSpec(rung, Codec.AVIF, self.scale, q, self.speed) for q in self.qualities)
         return (*lossy, RungSpec(rung, Codec.PNG, self.scale))
 
@@ -90,27 +91,6 @@ class Pairs:
 
     high: PixelBatch
     low: PixelBatch
-
-    @property
-    def scale(self) -> int:
-        return int(self.high.shape[1] // self.low.shape[2])
-
-    def batch(
-        self, count: int, side: int, random: np.random.Generator
-    ) -> tuple[PixelBatch, PixelBatch, PixelBatch]:
-        """``count`` random crops, turned and mirrored: low (B, side, side, 3), its bicubic
-        enlargement and the original, both (B, side * scale, side * scale, 3)."""
-        scale, room = self.scale, self.low.shape[2] - side + 1
-        lows, highs = [], []
-        for _ in range(count):
-            index, version = random.integers(len(self.high)), random.integers(self.low.shape[1])
-            y, x = random.integers(room), random.integers(room)
-            turns, mirror = int(random.integers(4)), bool(random.integers(2))
-            low = self.low[index, version, y : y + side, x : x + side]
-            big = slice(y * scale, (y + side) * scale), slice(x * scale, (x + side) * scale)
-            lows.append(_turned(low, turns, mirror))
-            highs.append(_turned(self.high[index][big], turns, mirror))
-        return np.stack(lows), np.stack(BicubicRestorer(scale).restore(lows)), np.stack(highs)
 
 
 def make_pairs(sources: list[Source], settings: PairSettings, processes: int = 2) -> Pairs:
@@ -212,8 +192,3 @@ def _beside_glass(values: npt.NDArray[np.float32], random: np.random.Generator) 
     glass = level + 2 * uneven / uneven.std() + random.standard_normal(values.shape) * random.uniform(0.3, 2)
     mixed: npt.NDArray[np.float32] = (values * (1 - share) + glass * share).astype(np.float32)
     return mixed
-
-
-def _turned(pixels: Pixels, turns: int, mirror: bool) -> Pixels:
-    turned = np.rot90(pixels, turns)
-    return np.ascontiguousarray(turned[:, ::-1] if mirror else turned)

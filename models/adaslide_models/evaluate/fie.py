@@ -1,6 +1,6 @@
 """What an enhancer is worth on images it has not seen: against bicubic, per data set. Needs no torch."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,18 @@ from adaslide.adapters.rungs.restored import degraded
 from adaslide.adapters.segmenters.otsu import OtsuSegmenter
 from adaslide.domain.fidelity import Fidelity
 from adaslide.domain.pixels import Pixels, pad_to
-from adaslide.domain.rung import Codec, Rung, RungSpec
+from adaslide.domain.rung import THREE_QUARTERS, Codec, RungSpec, Scale
 from adaslide.pipeline.glass import is_constant
 from adaslide.pipeline.measure import Measurer
+from adaslide_models.data.patches import RUNGS
 from adaslide_models.data.sources import Source, by_dataset, read_split
 
 PATCH = 512
 DEFAULT_WEIGHTS = "fie-compact-x4"
 ASSUMED_MPP = 0.5
 """Micrometres per pixel of images that record none; the judge's smoothing depends on it."""
-QUALITIES = (45, 60)
+QUALITIES: Mapping[Scale, tuple[int, ...]] = {4: (45, 60), 2: (45, 60), THREE_QUARTERS: (30, 45)}
+"""Of AVIF, as packages store what is restored by that scale."""
 METRICS = ("psnr", "ssim", "dice")
 
 
@@ -46,9 +48,10 @@ def evaluate(data: Path, split: Path, weights: str = DEFAULT_WEIGHTS, threads: i
     return result
 
 
-def _specs(scale: int) -> list[RungSpec]:
-    rung = Rung.X4 if scale == 4 else Rung.X2
-    return [RungSpec(rung, Codec.PNG, scale), *(RungSpec(rung, Codec.AVIF, scale, q) for q in QUALITIES)]
+def _specs(scale: Scale) -> list[RungSpec]:
+    rung = RUNGS[scale]
+    stored = (RungSpec(rung, Codec.AVIF, scale, q) for q in QUALITIES[scale])
+    return [RungSpec(rung, Codec.PNG, scale), *stored]
 
 
 def patches(source: Source, assumed_mpp: float = ASSUMED_MPP) -> Iterator[tuple[Pixels, float]]:

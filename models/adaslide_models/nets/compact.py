@@ -1,8 +1,10 @@
-"""The compact enhancer: all convolutions at low resolution, one pixel shuffle at the end.
+"""The compact enhancer: all convolutions at low resolution or below, one pixel shuffle at the end.
 
 Shapes: B batch, C channels (RGB), H W low resolution, S scale. After Shi et al. 2016 (sub-pixel
-convolution) and Lim et al. 2017 (residual blocks without normalisation).
+convolution, and its inverse at the input) and Lim et al. 2017 (residual blocks without normalisation).
 """
+
+from fractions import Fraction
 
 import torch
 from torch import nn
@@ -32,25 +34,33 @@ class Block(nn.Module):
 class Compact(nn.Module):
     """(B, 3, H, W) in 0..1 to the (B, 3, H * S, W * S) residual over bicubic, in the same unit.
 
-    Any height and width. ``convolutions`` counts all of them (even, at least 4). Untrained, the
-    residual is 0: training starts from bicubic.
+    Height and width are any multiples of ``fold``: blocks of so many pixels a side are folded into channels
+    first, which lets a net see further for the same work, and a scale be no whole number. ``fold * scale``
+    must be one. ``convolutions`` counts all of them (even, at least 4). Untrained, the residual is 0:
+    training starts from bicubic.
     """
 
-    def __init__(self, features: int = 48, convolutions: int = 12, scale: int = 4) -> None:
+    def __init__(
+        self, features: int = 48, convolutions: int = 12, scale: int | Fraction = 4, fold: int = 1
+    ) -> None:
         super().__init__()
         if convolutions < 4 or convolutions % 2:
             raise ValueError(f"convolutions come in pairs, at least 4 in all, not {convolutions}")
-        self.head = nn.Conv2d(3, features, 3, padding=1)
+        unfold = fold * Fraction(scale)
+        if unfold.denominator != 1:
+            raise ValueError(f"{fold} px cannot be folded for a scale of {scale}")
+        self.fold = nn.PixelUnshuffle(fold)
+        self.head = nn.Conv2d(3 * fold**2, features, 3, padding=1)
         self.activation = nn.LeakyReLU(SLOPE)
         self.blocks = nn.Sequential(*(Block(features) for _ in range(convolutions // 2 - 1)))
-        self.tail = nn.Conv2d(features, 3 * scale * scale, 3, padding=1)
-        self.shuffle = nn.PixelShuffle(scale)
+        self.tail = nn.Conv2d(features, 3 * unfold.numerator**2, 3, padding=1)
+        self.shuffle = nn.PixelShuffle(unfold.numerator)
         _start(self.head)
         nn.init.zeros_(self.tail.weight)
         nn.init.zeros_(self.tail.bias)
 
     def forward(self, low_BCHW: torch.Tensor) -> torch.Tensor:
-        x_BFHW = self.activation(self.head(low_BCHW - CENTRE))
+        x_BFHW = self.activation(self.head(self.fold(low_BCHW - CENTRE)))
         return self.shuffle(self.tail(self.blocks(x_BFHW)))
 
 

@@ -12,6 +12,7 @@ from torch import nn
 from adaslide.adapters.inference.onnx import Floats
 from adaslide.adapters.inference.weights import Weights
 from adaslide.domain.errors import ModelError
+from adaslide.domain.rung import scale_of
 from adaslide_models.nets.compact import Compact
 from adaslide_models.nets.unet import CHANNELS, UNet
 from adaslide_models.runtime.device import Device, computing
@@ -19,7 +20,7 @@ from adaslide_models.weights import load_trained
 
 
 def _compact(table: Mapping[str, Any]) -> nn.Module:
-    return Compact(table["features"], table["convolutions"], table["scale"])
+    return Compact(table["features"], table["convolutions"], scale_of(table["scale"]), table.get("fold", 1))
 
 
 def _unet(table: Mapping[str, Any]) -> nn.Module:

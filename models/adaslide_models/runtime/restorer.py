@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from adaslide.adapters.inference.onnx import planes_of
 from adaslide.adapters.inference.weights import Weights
 from adaslide.adapters.restorers.bicubic import BicubicRestorer
-from adaslide.adapters.restorers.onnx import OnnxRestorer, with_residual
+from adaslide.adapters.restorers.onnx import OnnxRestorer, whole, with_residual
 from adaslide.domain.pixels import Pixels
+from adaslide.domain.rung import Scale
 from adaslide_models.runtime.device import Device
 from adaslide_models.runtime.model import Model, TorchModel, batches
 
@@ -23,12 +24,14 @@ class TorchRestorer:
     """
 
     model: Model
-    scale: int
+    scale: Scale
+    multiple: int = 1
 
     @classmethod
     def of(cls, weights: Weights, device: Device) -> "TorchRestorer":
         """The restorer of an installed weight, unchecked. Raises `ModelError` when it is none."""
-        return cls(TorchModel(weights, device), OnnxRestorer.of(weights).scale)
+        as_onnx = OnnxRestorer.of(weights)
+        return cls(TorchModel(weights, device), as_onnx.scale, as_onnx.multiple)
 
     @property
     def digest(self) -> bytes:
@@ -41,7 +44,7 @@ class TorchRestorer:
         return 1 if self.model.device.name == "cpu" else BATCH_PATCHES
 
     def restore(self, batch: list[Pixels]) -> list[Pixels]:
-        planes = [planes_of(low) for low in batch]
+        planes = [planes_of(whole(low, self.multiple)) for low in batch]
         restored = BicubicRestorer(self.scale).restore(batch)
         for group in batches(planes, self.model.device.at_once(BATCH_PIXELS)):
             residuals = self.model.run([planes[index] for index in group])

@@ -13,6 +13,7 @@ import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,12 +24,14 @@ from safetensors.torch import load_file
 from torch import nn
 
 from adaslide.adapters.restorers.bicubic import BicubicRestorer
+from adaslide.domain.rung import Scale, scale_of
 from adaslide_models import weights
 from adaslide_models.data.patches import NONE, Pairs, PairSettings, PixelBatch, Variety, make_pairs
 from adaslide_models.data.sources import list_digest, read_split
 from adaslide_models.losses import charbonnier, log_error
 from adaslide_models.nets.compact import Compact
 from adaslide_models.train import loop
+from adaslide_models.train.deck import Deck
 from adaslide_models.train.loop import rate_at, set_rate
 from adaslide_models.train.state import State
 
@@ -51,13 +54,18 @@ class FieCompact:
     start: Path | None = None
     """Weights (.safetensors) of the same net that the run begins with, instead of bicubic."""
     seed: int = 0
+    device: str = "cpu"
+    """torch's name of where the net is trained: ``cpu``, ``cuda``."""
     threads: int = 1
+    """Of the CPU, in training."""
     bf16: bool = True
     """Mixed precision in training; validation and the released weights are fp32."""
 
-    scale: int = 4
+    scale: Scale = 4
     features: int = 48
     convolutions: int = 12
+    fold: int = 1
+    """px along a side that the net folds into channels."""
 
     crops: int = 3000
     side: int = 256
@@ -72,7 +80,7 @@ class FieCompact:
 
     batch: int = 16
     crop: int = 32
-    """px of a training crop at low resolution."""
+    """px of a training crop at low resolution: a multiple of ``fold``."""
     learning_rate: float = 1e-3
     floor: float = 0.02
     """Share of the learning rate that is left at the end of the cosine."""
@@ -85,7 +93,8 @@ class FieCompact:
 
     @property
     def name(self) -> str:
-        return f"fie-compact-x{self.scale}"
+        kind = "compact" if self.fold == 1 else "folded"
+        return f"fie-{kind}-x{self.scale}".replace("/", "-")
 
     def pairs(self, count: int, variety: Variety, seed: int) -> PairSettings:
         return PairSettings(
@@ -101,21 +110,22 @@ class Run(State):
         torch.manual_seed(config.seed)
         torch.set_num_threads(config.threads)
         self.config = config
-        net = Compact(config.features, config.convolutions, config.scale)
+        net = Compact(config.features, config.convolutions, config.scale, config.fold)
         if config.start is not None:
             net.load_state_dict(load_file(config.start))
+        net.to(config.device)
         optimiser = torch.optim.Adam(net.parameters(), lr=config.learning_rate)
         super().__init__(net, optimiser, config.seed, config.out)
 
-    def step(self, pairs: Pairs, done: float) -> float:
+    def step(self, deck: Deck, done: float) -> float:
         """One step on a random batch; ``done`` is the share of the run behind it. Gives the loss."""
         config = self.config
         rate = rate_at(self.progress.step, done, config.warmup, config.floor)
         set_rate(self.optimiser, config.learning_rate * rate)
-        low, base, high = (_tensor(x) for x in pairs.batch(config.batch, config.crop, self.random))
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
-            residual = self.net(low.contiguous(memory_format=torch.channels_last))
-        loss = LOSSES[config.loss](base + residual.float(), high, config.epsilon)
+        batch = deck.deal(config.batch, config.crop, self.random)
+        with torch.autocast(torch.device(config.device).type, torch.bfloat16, enabled=config.bf16):
+            residual = self.net(batch.low)
+        loss = LOSSES[config.loss](batch.base + residual.float(), batch.high, config.epsilon)
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()
@@ -132,10 +142,11 @@ class Run(State):
 
     def validate(self, pairs: Pairs) -> dict[str, Any]:
         """dB of PSNR above bicubic by version of the low resolution; remembers the best mean."""
-        gains = [gain(self.mean, pairs.low[:, v], pairs.high) for v in range(pairs.low.shape[1])]
+        versions = pairs.low.shape[1]
+        gains = [gain(self.mean, pairs.low[:, v], pairs.high, self.config.device) for v in range(versions)]
         self.keep_if_best(float(np.mean(gains)))
-        versions = [f"q{quality}" for quality in self.config.qualities] + ["lossless"]
-        return {"gain_db": dict(zip(versions, gains, strict=True))}
+        names = [f"q{quality}" for quality in self.config.qualities] + ["lossless"]
+        return {"gain_db": dict(zip(names, gains, strict=True))}
 
 
 def _tensor(batch: PixelBatch) -> torch.Tensor:
@@ -144,14 +155,14 @@ def _tensor(batch: PixelBatch) -> torch.Tensor:
 
 
 @torch.no_grad()
-def gain(net: nn.Module, low: PixelBatch, high: PixelBatch) -> float:
-    """Mean over images of PSNR restored minus PSNR of bicubic, dB."""
-    scale = high.shape[1] // low.shape[1]
+def gain(net: nn.Module, low: PixelBatch, high: PixelBatch, device: str = "cpu") -> float:
+    """Mean over images of PSNR restored minus PSNR of bicubic, dB. ``net`` is on ``device``."""
+    scale = Fraction(high.shape[1], low.shape[1])
     gains = []
     for small, original in zip(low, high, strict=True):
         target = _tensor(original[None])
         base = _tensor(BicubicRestorer(scale).restore([small])[0][None])
-        restored = (base + net(_tensor(small[None]))).clamp(0, 1)
+        restored = (base + net(_tensor(small[None]).to(device)).cpu()).clamp(0, 1)
         errors = [float((x - target).square().mean()) for x in (base, restored)]
         gains.append(10 * math.log10(errors[0] / errors[1]) if min(errors) > 0 else 0.0)
     return float(np.mean(gains))
@@ -165,6 +176,7 @@ def train(config: FieCompact) -> list[float]:
         pairs = make_pairs(sources, config.pairs(config.crops, config.variety, config.seed), config.processes)
         val = make_pairs(kept, config.pairs(config.val_crops, NONE, config.seed + 1), config.processes)
     run = Run(config)
+    deck = Deck(pairs, config.device)
     if config.resume is not None:
         run.resume(config.resume)
     losses = loop.run(
@@ -172,7 +184,7 @@ def train(config: FieCompact) -> list[float]:
         loop.Schedule(config.budget_minutes, config.steps),
         config.out,
         run.optimiser,
-        step=lambda done: run.step(pairs, done),
+        step=lambda done: run.step(deck, done),
         validate=lambda: run.validate(val),
         save=run.save,
     )
@@ -185,7 +197,8 @@ def _release(run: Run, trained_on: list[str]) -> None:
     config = run.config
     result = {
         **run.release(
-            config.name, lambda net, path: weights.export_onnx(net, channels=3, multiple=1, path=path)
+            config.name,
+            lambda net, path: weights.export_onnx(net.cpu(), channels=3, multiple=config.fold, path=path),
         ),
         "best_val_gain_db": run.progress.best,
         "train_list_sha256": list_digest(trained_on),
@@ -200,7 +213,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     for name in ("data", "split", "val", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--scale", type=int, default=4)
+    parser.add_argument("--scale", type=scale_of, default=4)
     parser.add_argument("--budget", type=float, help="minutes, instead of the recipe's own")
     parser.add_argument("--resume", type=Path)
     parser.add_argument("--seed", type=int, default=0)

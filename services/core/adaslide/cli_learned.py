@@ -13,7 +13,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from adaslide.domain.errors import ModelError, Unavailable
+from adaslide.domain.errors import InputError, ModelError, Unavailable
+from adaslide.domain.rung import Scale, scale_of
 from adaslide.terminal import EXIT_INTEGRITY, Json, console, print_json
 
 train_app = typer.Typer(no_args_is_help=True, help="Train the learned parts (extra `train`).")
@@ -46,13 +47,20 @@ def _extra(name: str, modules: tuple[str, ...]) -> Iterator[None]:
         raise Unavailable(f"{error.name} is not installed: pip install 'adaslide[{name}]'") from error
 
 
+def _scale(text: str) -> Scale:
+    try:
+        return scale_of(text)
+    except ValueError:
+        raise InputError(f"{text!r} is no scale: 4, 2 or 4/3") from None
+
+
 @train_app.command("fie-compact")
 def train_fie_compact(
     data: DataFolder,
     split: Split,
     val: Annotated[Path, typer.Option("--val", help="The list that chooses the checkpoint.")],
     out: Annotated[Path, typer.Option("--out", help="The folder for weights, log and checkpoints.")],
-    scale: Annotated[int, typer.Option("--scale", help="4 or 2.")] = 4,
+    scale: Annotated[str, typer.Option("--scale", help="4, 2 or 4/3.")] = "4",
     budget: Annotated[float | None, typer.Option("--budget", help="Minutes, not the recipe's own.")] = None,
     resume: Resume = None,
     seed: Annotated[int, typer.Option("--seed")] = 0,
@@ -63,7 +71,7 @@ def train_fie_compact(
         from adaslide_models.recipes.fie_compact import fie_compact
         from adaslide_models.recipes.overrides import overridden
         from adaslide_models.train.fie_compact import train
-    recipe = fie_compact(data, split, val, out, scale)
+    recipe = fie_compact(data, split, val, out, _scale(scale))
     config = replace(recipe, budget_minutes=budget or recipe.budget_minutes, resume=resume, seed=seed)
     train(overridden(config, overrides or []))
 

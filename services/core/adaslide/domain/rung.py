@@ -10,6 +10,15 @@ THREE_QUARTERS = Fraction(4, 3)
 """The scale of an image that is stored at three quarters of its side."""
 
 
+def scale_of(value: int | str) -> Scale:
+    """``2`` or ``"4/3"``, as manifests and command lines write it. Raises `ValueError` for another text."""
+    try:
+        scale = Fraction(value)
+    except (TypeError, ZeroDivisionError) as error:
+        raise ValueError(f"{value!r} is no scale") from error
+    return scale.numerator if scale.denominator == 1 else scale
+
+
 class Rung(IntEnum):
     """Stable ids: they stand in every payload and in ``decision/rung``. Never renumber."""
 

@@ -1,6 +1,7 @@
 """The enhancer as served: shapes, repeatability, and that it earns its place on a real slide."""
 
 import pickle
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from adaslide.adapters.rungs.image_codec import image_of
 from adaslide.adapters.rungs.restored import RestoredRung, degraded
 from adaslide.domain.errors import ModelError
 from adaslide.domain.pixels import shrink
-from adaslide.domain.rung import Codec, Rung, RungSpec
+from adaslide.domain.rung import THREE_QUARTERS, Codec, Rung, RungSpec
 from adaslide.ports.rungs import PatchSource
 
 LOSSLESS = RungSpec(Rung.X4, Codec.PNG, 4)
@@ -65,6 +66,34 @@ def test_patches_stacked_in_one_call_are_those_of_single_calls(sample_pixels, na
         assert np.abs(with_residual(base, residual).astype(int) - alone).max() <= 1
 
 
+FOLDED = {"fie-folded-x2": 2, "fie-folded-x4-3": THREE_QUARTERS}
+
+
+@pytest.mark.parametrize("name", FOLDED)
+def test_a_net_that_folds_its_input_restores_any_size(sample_pixels, name):
+    """Sides that it cannot fold have their edge repeated; far from it, that changes nothing."""
+    restorer = OnnxRestorer.of(weights_named(name))
+    assert restorer.scale == FOLDED[name]
+    cell = Fraction(restorer.scale).denominator
+    low = sample_pixels[1000 : 1000 + 67 * cell, 900 : 900 + 61 * cell]
+    (restored,) = restorer.restore([low])
+    assert restored.shape == (int(low.shape[0] * restorer.scale), int(low.shape[1] * restorer.scale), 3)
+    even = low[: 48 * cell, : 48 * cell]
+    (smaller,) = restorer.restore([even])
+    reach = int(16 * cell * restorer.scale)
+    assert np.abs(smaller[:reach, :reach].astype(int) - restored[:reach, :reach]).max() <= 1
+
+
+@pytest.mark.parametrize("name", FOLDED)
+def test_folded_nets_are_better_than_bicubic_from_what_packages_store(patch, name):
+    restorer = OnnxRestorer.of(weights_named(name))
+    rung = {2: Rung.X2, THREE_QUARTERS: Rung.X4_3}[restorer.scale]
+    whole = patch[:240, :240]
+    low = degraded(whole, RungSpec(rung, Codec.AVIF, restorer.scale, 25))
+    net, bicubic = (psnr(r.restore([low])[0], whole) for r in (restorer, BicubicRestorer(restorer.scale)))
+    assert net > bicubic + 0.2
+
+
 def test_it_travels(restorer):
     assert pickle.loads(pickle.dumps(restorer)) == restorer
 
@@ -99,6 +128,15 @@ def test_residuals_are_rounded_and_clipped():
 def test_degraded_is_what_the_payload_holds(patch, spec):
     payload = RestoredRung().encode(PatchSource(patch, 256, 256), spec)
     np.testing.assert_array_equal(degraded(patch, spec), image_of(payload, 256)[1])
+
+
+@pytest.mark.parametrize(
+    "table", [{}, {"scale": 3}, {"scale": "x"}, {"scale": 2, "fold": "x"}, {"scale": []}]
+)
+def test_restorers_of_no_known_scale_are_refused(table):
+    weights = weights_named("fie-compact-x4")
+    with pytest.raises(ModelError):
+        OnnxRestorer.of(type(weights)("x", "restorer", weights.path, weights.digest, table))
 
 
 def test_other_kinds_of_weights_are_refused():
