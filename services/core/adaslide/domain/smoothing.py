@@ -1,5 +1,5 @@
-"""A Gaussian's smoothing, as scipy.ndimage has it, to the bit and as fast, without the quarter of a second
-that importing it takes each process."""
+"""A Gaussian's smoothing: SciPy's but for a last digit, and as fast, without the quarter of a second that
+importing it takes each process."""
 
 import numpy as np
 import numpy.typing as npt
