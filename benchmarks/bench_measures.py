@@ -20,14 +20,13 @@ from adaslide import wiring
 from adaslide.adapters.rungs.image_codec import decode_coded, encode_image
 from adaslide.domain.geometry import Region
 from adaslide.domain.otsu import otsu_threshold
-from adaslide.domain.pixels import Pixels
+from adaslide.domain.pixels import LUMA, Pixels
 from adaslide.domain.rung import Codec, Rung, RungSpec
 from adaslide.pipeline.colour import cube_roots, mean_difference
 from adaslide.pipeline.ssim import Structure
 
 SIDE, WINDOW, PATCHES, ROUNDS = 512, 7, 12, 7
 CODED = RungSpec(Rung.FINE, Codec.AVIF, 1, 25, speed=8)
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 Measure = Callable[[], float]
 

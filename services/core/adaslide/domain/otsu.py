@@ -1,5 +1,5 @@
 """Otsu's threshold: N. Otsu, "A threshold selection method from gray-level histograms", IEEE Trans. SMC 9(1),
-1979. The same numbers as scikit-image's, whose import takes longer than thresholding fifty patches."""
+1979. The same numbers as scikit-image's, without its import."""
 
 import numpy as np
 

@@ -1,5 +1,4 @@
-"""A Gaussian's smoothing: SciPy's but for a last digit, and as fast, without the quarter of a second that
-importing it takes each process."""
+"""A Gaussian's smoothing: SciPy's but for a last digit, and without importing it in every process."""
 
 import numpy as np
 import numpy.typing as npt

@@ -35,7 +35,7 @@ CANONICAL = "onnxruntime"
 """What ran the nets of a shard unless its sidecar says otherwise."""
 NO_DIGEST = "0" * 64
 """As long as any: in the place of the certificate's while a package is only weighed."""
-LIBRARIES = ("imagecodecs", "simplejpeg", "pillow", "numpy", "scikit-image", "onnxruntime", "openslide-bin")
+LIBRARIES = ("imagecodecs", "simplejpeg", "pillow", "numpy", "onnxruntime", "openslide-bin")
 
 
 class _Unpublished:

@@ -7,14 +7,13 @@ second keeps them.
 
 import numpy as np
 
-from adaslide.domain.pixels import Pixels, block_sums
+from adaslide.domain.pixels import LUMA, Pixels, block_sums
 
 Colour = tuple[int, int, int]
 
 DEFAULT_GLASS: Colour = (242, 242, 242)
 """Assumed where a slide shows no glass at all."""
 
-_LUMA = np.array((0.299, 0.587, 0.114), np.float32)
 
 # Limits of a constant patch, in grey levels, on means of 4 x 4 px (which take the camera's noise away).
 _CELL, _BLOCK_CELLS = 4, 8
@@ -42,7 +41,7 @@ def is_constant(patch_pixels: Pixels, glass: Colour) -> bool:
         return False
     if np.ptp(np.ptp(cells, axis=2)) > _CHROMA_RANGE:
         return False
-    blocks = (cells @ _LUMA).reshape(rows // _BLOCK_CELLS, _BLOCK_CELLS, cols // _BLOCK_CELLS, _BLOCK_CELLS)
+    blocks = (cells @ LUMA).reshape(rows // _BLOCK_CELLS, _BLOCK_CELLS, cols // _BLOCK_CELLS, _BLOCK_CELLS)
     return bool(
         blocks.std(axis=(1, 3)).max() <= _BLOCK_DEVIATION and np.ptp(blocks.mean(axis=(1, 3))) <= _BLOCK_MEANS
     )

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from adaslide.domain.decision import PatchFlag
-from adaslide.domain.pixels import Pixels, Plane, halved, shrink
+from adaslide.domain.pixels import LUMA, Pixels, Plane, halved, shrink
 from adaslide.domain.policy import Policy
 from adaslide.pipeline.glass import Colour
 
@@ -37,8 +37,6 @@ NEAR = 0.15
 """A scale this close to `SCALE`, relatively, is taken as it is."""
 SCALE = 0.5
 """Micrometres per pixel at which both are looked at."""
-
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +100,7 @@ def _densities(glass: Colour) -> Plane:
 def sharpness(image: Pixels) -> float | None:
     """How much detail of luma (h, w, 3) ``image`` has at its finest scale, over the next: standard deviations
     of what each halving takes away. White noise gives 2; None where there is none."""
-    finest = image[: image.shape[0] // 4 * 4, : image.shape[1] // 4 * 4] @ _LUMA
+    finest = image[: image.shape[0] // 4 * 4, : image.shape[1] // 4 * 4] @ LUMA
     middle = halved(finest)
     first, second = _lost(finest, middle), _lost(middle, halved(middle))
     return first / second if second >= LEAST_DETAIL else None

@@ -16,10 +16,9 @@ from scipy import ndimage
 
 from adaslide.domain.geometry import PatchGrid, Size
 from adaslide.domain.otsu import otsu_threshold
-from adaslide.domain.pixels import Mask, Pixels, Plane
+from adaslide.domain.pixels import LUMA, Mask, Pixels, Plane
 from adaslide.pipeline.glass import DEFAULT_GLASS, Colour
 
-_LUMA = np.array((0.299, 0.587, 0.114), np.float32)
 _MEDIAN = 5
 
 # What glass looks like in a thumbnail: bright, hardly coloured, and flat.
@@ -100,7 +99,7 @@ def _planes(thumbnail: Pixels) -> tuple[Plane, Plane]:
     Chroma stands for saturation: it is saturation times brightness, and unlike saturation does not
     explode in the dark.
     """
-    luma = np.rint(thumbnail @ _LUMA).astype(np.uint8)
+    luma = np.rint(thumbnail @ LUMA).astype(np.uint8)
     chroma = np.ptp(thumbnail, axis=2).astype(np.uint8)
     blurred = (ndimage.median_filter(plane, _MEDIAN, mode="nearest") for plane in (luma, chroma))
     first, second = (plane.astype(np.float32) for plane in blurred)

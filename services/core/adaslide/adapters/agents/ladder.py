@@ -20,7 +20,7 @@ from adaslide.adapters.inference.onnx import OnnxModel
 from adaslide.adapters.inference.weights import Weights
 from adaslide.domain.errors import ModelError
 from adaslide.domain.fidelity import Floors
-from adaslide.domain.pixels import Pixels, block_sums, halved, pad_to
+from adaslide.domain.pixels import LUMA, Pixels, block_sums, halved, pad_to
 from adaslide.domain.profile import Profile
 from adaslide.domain.rung import RESTORED_RUNGS
 from adaslide.domain.search import Tried, cheapest
@@ -36,7 +36,6 @@ AREA = 512 * 512
 """px of the patches that it learned from; at the borders of a slide there are smaller ones."""
 HALVINGS = 4
 COARSEST = 2**HALVINGS
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 Vector = npt.NDArray[np.float32]
 
@@ -48,7 +47,7 @@ def looks(image: Pixels) -> Vector:
     """
     height, width = (-(-side // COARSEST) for side in image.shape[:2])
     whole = pad_to(image, height * COARSEST, width * COARSEST)
-    luma = whole @ _LUMA
+    luma = whole @ LUMA
     luma -= luma.mean()
     energy = [_mean_square(luma)]
     for _ in range(HALVINGS):
