@@ -65,7 +65,7 @@ def compress(
     partial = _partial(out, os.getpid())
     started = time.monotonic()
     try:
-        with wiring.patch_executor(workers) as executor, wiring.open_slide(slide) as reader:
+        with wiring.open_slide(slide) as reader, wiring.patch_executor(workers) as executor:
             package, scratch = (
                 wiring.folder_store(partial / "package"),
                 wiring.folder_store(partial / "scratch"),
