@@ -116,3 +116,12 @@ def test_nothing_is_fetched_from_elsewhere_and_nothing_complains(seen):
 def test_screenshots_are_kept(seen):
     names = {path.stem for path in seen["folder"].glob("*.png")}
     assert {"viewer-restored", "viewer-decision", "viewer-fidelity", "viewer-dark", "admin"} <= names
+
+
+def test_what_a_job_was_asked_for_is_shown(seen):
+    assert "1 protected" in seen["uploadedRow"]
+
+
+def test_regions_that_are_no_geojson_are_told_before_anything_is_sent(seen, service):
+    assert seen["refused"] == "the protected regions are no JSON"
+    assert len(service.client.get("/slides").json()["items"]) == 2

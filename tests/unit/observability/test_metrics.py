@@ -52,6 +52,17 @@ def test_a_finished_package_is_counted(archive_package):
     assert found["adaslide_violations_total", ()] == 0
 
 
+def test_what_was_not_restored_is_counted_by_why(archive_package):
+    _, totals = archive_package
+    barred = dict.fromkeys(totals["patches"]["not_restored"], 3)
+    metrics = Metrics()
+    metrics.package_finished(totals | {"patches": totals["patches"] | {"not_restored": barred}})
+    found = {
+        labels: value for (name, labels), value in samples(metrics).items() if "not_restored_total" in name
+    }
+    assert found == {(("why", why),): 3 for why in ("protected", "unknown_stain", "unknown_focus")}
+
+
 def test_what_happens_is_counted():
     metrics = Metrics()
     metrics.patches(3)

@@ -66,6 +66,21 @@ function stateCell(job) {
   return cell;
 }
 
+function profileCell({ kind, request }) {
+  const cell = element("td", {}, request.profile ?? `${kind} ${request.format}`);
+  const asked = [
+    [request.dice_floor, (floor) => `floor ${floor}`],
+    [request.lambda, (lambda) => `lambda ${lambda}`],
+    [request.target_ratio, (ratio) => `${ratio} times smaller`],
+    [request.protect, ({ outlines }) => `${outlines} protected`],
+  ].filter(([value]) => value != null);
+  if (asked.length) {
+    const text = asked.map(([value, told]) => told(value)).join(" · ");
+    cell.append(element("span", { class: "detail" }, text));
+  }
+  return cell;
+}
+
 function row(job) {
   const totals = job.package?.totals;
   const worst = totals?.fidelity.dice.min;
@@ -74,7 +89,7 @@ function row(job) {
     "tr",
     { "data-job": job.id, "data-state": job.state },
     element("td", { class: "slide" }, slide),
-    element("td", {}, job.request.profile ?? `${job.kind} ${job.request.format}`),
+    profileCell(job),
     stateCell(job),
     progressCell(job),
     element("td", { class: "num" }, totals ? bytes(totals.source_bytes) : ""),
@@ -135,6 +150,20 @@ function send(file, onProgress) {
   });
 }
 
+async function compression() {
+  const wanted = { profile: $("profile").value };
+  for (const [field, id] of [["dice_floor", "dice-floor"], ["lambda", "lambda"], ["target_ratio", "target-ratio"]]) {
+    if ($(id).value) wanted[field] = $(id).valueAsNumber;
+  }
+  const regions = $("protect").files[0];
+  if (regions) {
+    wanted.protect = await regions.text().then(JSON.parse).catch(() => {
+      throw new Error("the protected regions are no JSON");
+    });
+  }
+  return wanted;
+}
+
 $("upload").addEventListener("submit", async (event) => {
   event.preventDefault();
   const bar = $("upload-progress");
@@ -143,11 +172,12 @@ $("upload").addEventListener("submit", async (event) => {
   bar.hidden = false;
   $("upload-error").hidden = true;
   try {
+    const wanted = await compression();
     const slide = await send($("file").files[0], (share) => { bar.value = share; });
     const response = await fetch(slide.links.compress, {
       method: "POST",
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ profile: $("profile").value }),
+      body: JSON.stringify(wanted),
     });
     if (!response.ok) throw new Error(await problemOf(response));
     event.target.reset();

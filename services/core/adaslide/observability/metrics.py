@@ -37,6 +37,9 @@ class Metrics:
         self._bytes_out = self._counter("package_bytes", "Bytes of finished packages.")
         self._demoted = self._counter("demotions", "Patches moved to a safer rung than was proposed.")
         self._promoted = self._counter("promotions", "Patches moved to a cheaper rung than was proposed.")
+        self._not_restored = self._counter(
+            "not_restored", "Patches of which nothing may be restored, by why.", "why"
+        )
         self._violations = self._counter("violations", "Patches of finished packages below a floor.")
         self._leases = self._counter(
             "leases_expired", "Leases taken over from a worker that stopped renewing."
@@ -66,6 +69,8 @@ class Metrics:
         self._demoted.inc(totals["demoted"])
         self._promoted.inc(totals["promoted"])
         self._violations.inc(totals["violations"])
+        for why, count in totals["patches"]["not_restored"].items():
+            self._not_restored.labels(why).inc(count)
 
     def leases_expired(self, count: int) -> None:
         """``count`` leases ran out and were taken over."""
