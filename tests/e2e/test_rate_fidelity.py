@@ -1,6 +1,7 @@
 """`adaslide evaluate rate-fidelity`: real codecs, real packages, a fresh process that verifies them."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from PIL import Image
@@ -11,7 +12,8 @@ from adaslide.domain.profile import profile_named
 from adaslide_models.evaluate.rate_fidelity.contest import contest
 from adaslide_models.evaluate.rate_fidelity.contestants import CODECS, contestants
 
-JUDGED_BY_OTSU = profile_named("archive@1")
+JUDGED_BY_OTSU = replace(profile_named("archive@1"), lambda_=0.0, is_dial=True)
+LAMBDA = 0.2
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +29,7 @@ def images(tmp_path_factory, sample_pixels):
 @pytest.fixture(scope="module")
 def out(images, tmp_path_factory):
     folder = tmp_path_factory.mktemp("contest") / "out"
-    contest(images, None, JUDGED_BY_OTSU, 0.5, folder, codecs=CODECS[:2], floors=(0.7,))
+    contest(images, None, JUDGED_BY_OTSU, 0.5, folder, codecs=CODECS[:2], floors=(0.7,), lambdas=(LAMBDA,))
     return folder
 
 
@@ -48,7 +50,9 @@ def test_the_document_has_what_others_read(document):
 def test_ours_are_whole_packages_that_hold_their_floor(document, out):
     for floor in ("0.7", "0.85"):
         totals = library.open_package(out / "packages" / f"{floor}.zarr").info.attributes["totals"]
-        (row,) = (r for r in document["rows"] if r["setting"] == f"floor {floor}")
+        (row,) = (
+            r for r in document["rows"] if (r["name"], r["setting"]) == (JUDGED_BY_OTSU.id, f"floor {floor}")
+        )
         assert row["bytes"] == pytest.approx(totals["package_bytes"] / 3, abs=1)
         assert row["dice_min"] >= float(floor)
     assert document["by_floor"]["0.85"]["oracle_gap"] >= 1
@@ -59,6 +63,25 @@ def test_ours_are_whole_packages_that_hold_their_floor(document, out):
         assert 0 <= document["by_floor"]["0.85"][believed]["below_a_floor"] <= 1
     assert without["dice"]["patches"] > 0
     assert document["advantage"]["uniform_p5"] > 0
+
+
+def test_lambda_buys_fidelity_at_the_same_floor(document):
+    ours = {r["setting"]: r for r in document["rows"] if r["name"] == JUDGED_BY_OTSU.id}
+    plain, dear = ours["floor 0.85"], ours[f"floor 0.85, lambda {LAMBDA}"]
+    assert plain["bytes"] < dear["bytes"]
+    assert plain["dice_mean"] < dear["dice_mean"]
+    (turned,) = document["by_lambda"]
+    assert (turned["lambda"], turned["violations"]) == (LAMBDA, 0)
+    assert turned["uniform_mean"] > 0
+
+
+def test_what_was_chosen_patch_by_patch_stands_beside_ours(document):
+    bytes_of = {r["name"]: r["bytes"] for r in document["rows"] if r["setting"] == "floor 0.85"}
+    assert bytes_of["oracle"] <= bytes_of["oracle without enhancers"] <= bytes_of["oracle without restoring"]
+    assert bytes_of["oracle"] < bytes_of[JUDGED_BY_OTSU.id]
+    assert bytes_of["published pair"] > 0
+    own = document["by_floor"]["0.85"]
+    assert own["oracle_over_no_restoring"] <= own["oracle_over_no_nets"] <= 1
 
 
 def test_bytes_and_fidelity_of_a_uniform_codec_rise_together(document):

@@ -1,11 +1,14 @@
 """The arithmetic of the contest, on numbers that can be checked by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from adaslide.domain.fidelity import METRICS, Floors
+from adaslide.domain.profile import profile_named
 from adaslide.domain.rung import Rung
 from adaslide_models.evaluate.rate_fidelity.curves import (
     bytes_at,
@@ -18,6 +21,8 @@ from adaslide_models.evaluate.rate_fidelity.curves import (
     picked,
 )
 from adaslide_models.evaluate.rate_fidelity.measured import Column, Table
+from adaslide_models.evaluate.rate_fidelity.ours import Ours, Settings
+from adaslide_models.evaluate.rate_fidelity.rows import chosen_rows
 
 COLUMNS = (
     Column("AVIF", "q1"),
@@ -85,6 +90,8 @@ def test_the_oracle_takes_the_cheapest_that_holds_and_no_net_that_loses_nuclei()
     assert [MEASURED.columns[i].name for i in chosen] == ["x2-q20 + net", "x2-q20", "lossless"]
     without = oracle(MEASURED, Floors(dice=0.85), nets=False)
     assert [MEASURED.columns[i].name for i in without] == ["fine-q40", "x2-q20", "lossless"]
+    whole = oracle(MEASURED, Floors(dice=0.85), restored=False)
+    assert [MEASURED.columns[i].name for i in whole] == ["fine-q40", "fine-q40", "lossless"]
 
 
 def test_every_floor_counts_and_the_margin_where_asked():
@@ -106,3 +113,34 @@ def test_intervals_resample_images_and_not_patches():
     assert one_image == [2.0, 2.0]
     low, high = interval(["a", "a", "a", "b"], lambda chosen: float(values[chosen].mean()))
     assert (low, high) == (1.0, 5.0)
+
+
+def one_of_ours(floor, lambda_=0.0):
+    profile = profile_named("archive").with_floors(dice=floor).with_lambda(lambda_)
+    return Ours(profile, *[None] * 9)
+
+
+def test_a_setting_is_compared_only_where_it_holds_the_floor():
+    ours = Settings(
+        profile_named("archive"), [one_of_ours(f) for f in (0.8, 0.85, 0.9)], [one_of_ours(0.85, 0.1)]
+    )
+
+    def settings(floor):
+        return [[one.setting for one in curve] for curve in ours.curves(floor)]
+
+    dial = ["floor 0.85", "floor 0.85, lambda 0.1"]
+    assert settings(0.8) == [["floor 0.8", "floor 0.85", "floor 0.9"], dial]
+    assert settings(0.85) == [["floor 0.85", "floor 0.9"], dial]
+    assert settings(0.9) == [["floor 0.9"]]
+
+
+def test_rows_are_means_over_what_was_chosen():
+    rows = {
+        row["name"]: row
+        for row in chosen_rows(MEASURED, replace(profile_named("paper"), floors=Floors(0.85)))
+    }
+    assert rows["oracle"]["bytes"] == round((51 + 50 + 5000) / 3)
+    assert rows["oracle"]["dice_mean"] == round((0.90 + 0.91 + 1.0) / 3, 4)
+    assert rows["oracle without enhancers"]["bytes"] == round((200 + 50 + 5000) / 3)
+    assert rows["oracle without restoring"]["bytes"] == round((200 + 200 + 5000) / 3)
+    assert rows["published pair"]["bytes"] == round((701 + 1000 + 1000) / 3)

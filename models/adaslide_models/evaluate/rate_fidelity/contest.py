@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,9 @@ from adaslide_models.evaluate.rate_fidelity.curves import (
     told,
 )
 from adaslide_models.evaluate.rate_fidelity.measured import PAPER, CellMeter, Table, measure
-from adaslide_models.evaluate.rate_fidelity.ours import Ours, compressed
+from adaslide_models.evaluate.rate_fidelity.ours import Ours, Settings, compressed
 from adaslide_models.evaluate.rate_fidelity.pictures import draw, draw_worst
+from adaslide_models.evaluate.rate_fidelity.rows import chosen_rows, uniform_rows
 from adaslide_models.evaluate.rate_fidelity.searches import (
     bisected,
     by_agent,
@@ -39,6 +41,8 @@ from adaslide_models.evaluate.rate_fidelity.searches import (
 
 FLOORS = (0.80, 0.85, 0.90, 0.95)
 """Of Dice."""
+LAMBDAS = (0.02, 0.08, 0.15, 0.3)
+"""What a profile whose lambda is a dial is turned to, at its own floors."""
 
 
 def contest(
@@ -51,10 +55,12 @@ def contest(
     *,
     codecs: tuple[str, ...] = CODECS,
     floors: tuple[float, ...] = FLOORS,
+    lambdas: tuple[float, ...] = LAMBDAS,
 ) -> dict[str, Any]:
     """The document, also written to the new folder ``out`` with pictures, the slide and our packages of it.
 
-    ``codecs`` are the uniform ones; ``floors`` of Dice, beside the profile's own.
+    ``codecs`` are the uniform ones; ``floors`` of Dice, beside the profile's own; ``lambdas`` are tried at
+    its own floors where they turn anything.
 
     Raises `Conflict` when ``out`` exists, `InputError` for images that cannot be used, and what
     `library.compress` raises.
@@ -68,25 +74,26 @@ def contest(
         table = measure(CellMeter(profile, mpp, codecs), [cell.pixels for cell in cells], executor)
     slide = out / "contest.tif"
     write_slide(cells, slide)
-    ours = []
+    ours = Settings(profile)
     for floor in sorted({*floors, profile.floors.dice}):
         say(f"compressing and verifying at floor {floor:g}")
         package = out / "packages" / f"{floor:g}.zarr"
-        ours.append(compressed(slide, len(cells), profile.with_floors(dice=floor), mpp, package))
-    result = document(cells, table, ours, profile)
+        ours.by_floor.append(compressed(slide, len(cells), profile.with_floors(dice=floor), mpp, package))
+    for lambda_ in lambdas if profile.is_dial else ():
+        say(f"compressing and verifying at lambda {lambda_:g}")
+        package = out / "packages" / f"lambda-{lambda_:g}.zarr"
+        ours.by_lambda.append(compressed(slide, len(cells), profile.with_lambda(lambda_), mpp, package))
+    result = document(cells, table, ours)
     result["curves"] = draw(out, cells, table, ours)
-    result["worst"] = draw_worst(out, cells, _at_own_floor(ours, profile))
+    result["worst"] = draw_worst(out, cells, ours.own)
     (out / "rate_fidelity.json").write_text(json.dumps(result, indent=2) + "\n")
     return result
 
 
-def _at_own_floor(ours: list[Ours], profile: Profile) -> Ours:
-    return next(one for one in ours if one.profile.floors.dice == profile.floors.dice)
-
-
-def document(cells: list[Cell], table: Table, ours: list[Ours], profile: Profile) -> dict[str, Any]:
+def document(cells: list[Cell], table: Table, ours: Settings) -> dict[str, Any]:
     """interfaces.md's JSON, and per floor what it is drawn from. Bytes are those of a patch."""
-    by_floor = {f"{one.profile.floors.dice:g}": _advantages(cells, table, one, ours) for one in ours}
+    profile = ours.profile
+    by_floor = {f"{one.profile.floors.dice:g}": _advantages(cells, table, one, ours) for one in ours.by_floor}
     own = by_floor[f"{profile.floors.dice:g}"]
     return {
         "profile": profile.id,
@@ -94,62 +101,60 @@ def document(cells: list[Cell], table: Table, ours: list[Ours], profile: Profile
         "margin": profile.floors.margin,
         "n": len(cells),
         "images": len({cell.image for cell in cells}),
-        "rows": _uniform_rows(table) + [one.row() for one in ours],
+        "rows": [
+            *uniform_rows(table),
+            *(row for one in ours.by_floor for row in chosen_rows(table, one.profile)),
+            *(one.row() for one in ours.every),
+        ],
         "advantage": {name: own[name] for name in ("uniform_p5", "uniform_mean", "paper_mean", "oracle_gap")},
         "intervals": own["intervals"],
         "by_floor": by_floor,
-        "by_source": _at_own_floor(ours, profile).by_source(cells),
-        "violations": sum(one.violations for one in ours),
+        "by_lambda": [_turned(cells, table, one) for one in ours.by_lambda],
+        "by_source": ours.own.by_source(cells),
+        "violations": sum(one.violations for one in ours.every),
     }
 
 
-def _uniform_rows(table: Table) -> list[dict[str, Any]]:
-    """Uniform settings, and every rung as if it were one."""
-    rows = []
-    for index, column in enumerate(table.columns):
-        dice = table.metric("dice")[:, index]
-        rows.append(
-            {
-                "name": column.codec or f"rung {column.rung.label if column.rung is not None else ''}",
-                "setting": column.setting if column.codec else column.name,
-                "bytes": round(float(table.bytes[:, index].mean())),
-                "psnr": round(float(table.metric("psnr")[:, index].mean()), 3),
-                "ssim": round(float(table.metric("ssim")[:, index].mean()), 4),
-                "dice_mean": round(mean(dice), 4),
-                "dice_p5": round(p5(dice), 4),
-            }
-        )
-    return rows
+def _turned(cells: list[Cell], table: Table, one: Ours) -> dict[str, Any]:
+    """What lambda buys: bytes and mean Dice, and those of the cheapest uniform codec of the same mean."""
+
+    ratio = partial(_uniform_mean, table, one)
+    return {
+        "lambda": one.profile.lambda_,
+        "bytes": round(one.mean_bytes()),
+        "dice_mean": round(mean(one.quality["dice"]), 4),
+        "uniform_mean": told(ratio(np.arange(len(cells)))),
+        "uniform_mean_interval": interval([cell.image for cell in cells], ratio),
+        "measurements_per_patch": round(float(one.measurements.mean()), 3),
+        "violations": one.violations,
+    }
 
 
-def _advantages(cells: list[Cell], table: Table, one: Ours, ours: list[Ours]) -> dict[str, Any]:
+def _advantages(cells: list[Cell], table: Table, one: Ours, ours: Settings) -> dict[str, Any]:
     """How many times our bytes others need at one floor, with intervals over source images."""
     floors, every = one.profile.floors, np.arange(len(cells))
     images = [cell.image for cell in cells]
-    best, plain = oracle(table, floors), oracle(table, floors, nets=False)
-    safe = oracle(table, floors, margin=True)
+    best = oracle(table, floors)
     hybrid = paper_hybrid(table, floors.dice)
-    size = {name: picked(table.bytes, c) for name, c in (("best", best), ("plain", plain), ("safe", safe))}
+    best_bytes = picked(table.bytes, best)
+
+    def over(other: Indices) -> float:
+        return round(float(best_bytes.mean() / picked(table.bytes, other).mean()), 3)
 
     def uniform_p5(patches: Indices) -> float:
         return cheapest_uniform(table, patches, p5, floors.dice)[0] / one.mean_bytes(patches)
 
-    def uniform_mean(patches: Indices) -> float:
-        wanted = mean(one.quality["dice"][patches])
-        return cheapest_uniform(table, patches, mean, wanted)[0] / one.mean_bytes(patches)
-
     def paper_mean(patches: Indices) -> float:
         wanted = mean(picked(table.metric("dice"), hybrid)[patches])
-        sizes = np.array([each.mean_bytes(patches) for each in ours])
-        scores = np.array([mean(each.quality["dice"][patches]) for each in ours])
-        return float(picked(table.bytes, hybrid)[patches].mean()) / bytes_at(sizes, scores, wanted)
+        least = min(_bytes_at_mean(curve, patches, wanted) for curve in ours.curves(floors.dice))
+        return float(picked(table.bytes, hybrid)[patches].mean()) / least
 
     def oracle_gap(patches: Indices) -> float:
-        return float(one.bytes[patches].mean() / size["best"][patches].mean())
+        return float(one.bytes[patches].mean() / best_bytes[patches].mean())
 
     ratios = {
         "uniform_p5": uniform_p5,
-        "uniform_mean": uniform_mean,
+        "uniform_mean": partial(_uniform_mean, table, one),
         "paper_mean": paper_mean,
         "oracle_gap": oracle_gap,
     }
@@ -162,11 +167,14 @@ def _advantages(cells: list[Cell], table: Table, one: Ours, ours: list[Ours]) ->
         "intervals": {name: interval(images, ratio) for name, ratio in ratios.items()},
         **{name: {"codec": codec, "bytes": told(found, 0)} for name, (found, codec) in codecs.items()},
         "uniform_all_floors": _uniform_at_all_floors(table, one),
-        "oracle_bytes": round(float(size["best"].mean())),
-        "oracle_gap_with_margin": round(float(one.bytes.mean() / size["safe"].mean()), 3),
-        "oracle_over_no_nets": round(float(size["best"].mean() / size["plain"].mean()), 3),
+        "oracle_bytes": round(float(best_bytes.mean())),
+        "oracle_gap_with_margin": round(
+            float(one.bytes.mean() / picked(table.bytes, oracle(table, floors, margin=True)).mean()), 3
+        ),
+        "oracle_over_no_nets": over(oracle(table, floors, nets=False)),
+        "oracle_over_no_restoring": over(oracle(table, floors, restored=False)),
         "oracle_uniform_p5": told(
-            cheapest_uniform(table, every, p5, floors.dice)[0] / float(size["best"].mean())
+            cheapest_uniform(table, every, p5, floors.dice)[0] / float(best_bytes.mean())
         ),
         "oracle_share_of_rungs": _shares(table, best),
         "without_floor": _without(table, floors),
@@ -176,6 +184,19 @@ def _advantages(cells: list[Cell], table: Table, one: Ours, ours: list[Ours]) ->
         "paper_bytes": round(float(picked(table.bytes, hybrid).mean())),
         "paper_dice_mean": round(mean(picked(table.metric("dice"), hybrid)), 4),
     }
+
+
+def _uniform_mean(table: Table, one: Ours, patches: Indices) -> float:
+    """Bytes of the cheapest uniform codec of our mean Dice, over ours."""
+    wanted = mean(one.quality["dice"][patches])
+    return cheapest_uniform(table, patches, mean, wanted)[0] / one.mean_bytes(patches)
+
+
+def _bytes_at_mean(curve: list[Ours], patches: Indices, wanted: float) -> float:
+    """Bytes a patch, everything counted, at which settings of ours have the mean Dice ``wanted``."""
+    sizes = np.array([each.mean_bytes(patches) for each in curve])
+    scores = np.array([mean(each.quality["dice"][patches]) for each in curve])
+    return bytes_at(sizes, scores, wanted)
 
 
 def _unmeasured(table: Table, profile: Profile, patches: list[Pixels]) -> dict[str, Any]:

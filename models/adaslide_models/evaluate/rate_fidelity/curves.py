@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adaslide.domain.fidelity import Floors
-from adaslide.domain.rung import Rung
+from adaslide.domain.rung import RESTORED_RUNGS, Rung
 from adaslide_models.evaluate.rate_fidelity.measured import Table, Values
 
 Indices = npt.NDArray[np.int64]
@@ -65,15 +65,19 @@ def cheapest_uniform(
     return found[name], name
 
 
-def oracle(table: Table, floors: Floors, *, margin: bool = False, nets: bool = True) -> Indices:
+def oracle(
+    table: Table, floors: Floors, *, margin: bool = False, nets: bool = True, restored: bool = True
+) -> Indices:
     """(n,) column of the cheapest rung that holds the floors on each patch, as if all had been measured.
 
-    A net that loses nuclei against bicubic on the same bytes is no candidate, as in the encoder.
+    A net that loses nuclei against bicubic on the same bytes is no candidate, as in the encoder. Without
+    ``restored`` no rung of a lower resolution is one.
     """
     usable = table.held(floors, margin=margin)
     dice = table.metric("dice")
     for index, column in enumerate(table.columns):
         is_ours = column.codec is None and column.rung not in PAPER_RUNGS
+        is_ours &= restored or column.rung not in RESTORED_RUNGS
         if not is_ours or (column.by_net and not nets):
             usable[:, index] = False
         elif column.by_net:

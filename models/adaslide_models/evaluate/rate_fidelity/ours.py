@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +46,18 @@ class Ours:
         chosen = self.bytes if patches is None else self.bytes[patches]
         return float(chosen.mean()) + self.overhead / len(self.bytes)
 
+    @property
+    def setting(self) -> str:
+        """What the profile was told: the floor of Dice, and lambda where it is turned up."""
+        lambda_ = f", lambda {self.profile.lambda_:g}" if self.profile.lambda_ else ""
+        return f"floor {self.profile.floors.dice:g}{lambda_}"
+
     def row(self) -> dict[str, Any]:
         """As the document shows it."""
         shares = {rung: self.rungs.count(rung) / len(self.rungs) for rung in sorted(set(self.rungs))}
         return {
             "name": self.profile.id,
-            "setting": f"floor {self.profile.floors.dice:g}",
+            "setting": self.setting,
             "bytes": round(self.mean_bytes()),
             **{name: round(float(np.mean(self.quality[name])), 4) for name in ("psnr", "ssim")},
             "dice_mean": round(float(self.quality["dice"].mean()), 4),
@@ -80,6 +86,32 @@ class Ours:
                 "rungs": {rung: rungs.count(rung) for rung in sorted(set(rungs))},
             }
         return result
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Packages under ``profile``: as it is with floors of Dice from low to high, and as it is with lambda
+    from low to high."""
+
+    profile: Profile
+    by_floor: list[Ours] = field(default_factory=list)
+    by_lambda: list[Ours] = field(default_factory=list)
+
+    @property
+    def every(self) -> list[Ours]:
+        return [*self.by_floor, *self.by_lambda]
+
+    @property
+    def own(self) -> Ours:
+        """At the profile's own floors."""
+        return next(one for one in self.by_floor if one.profile.floors.dice == self.profile.floors.dice)
+
+    def curves(self, floor: float) -> list[list[Ours]]:
+        """Settings that hold ``floor``, each list from few bytes to many: by higher floors, and by lambda."""
+        curves = [[one for one in self.by_floor if one.profile.floors.dice >= floor]]
+        if self.by_lambda and self.profile.floors.dice >= floor:
+            curves.append([self.own, *self.by_lambda])
+        return curves
 
 
 def compressed(slide: Path, count: int, profile: Profile, mpp: float, out: Path) -> Ours:

@@ -14,7 +14,7 @@ from adaslide.domain.pixels import Pixels
 from adaslide_models.evaluate.rate_fidelity.cells import Cell, place
 from adaslide_models.evaluate.rate_fidelity.curves import Statistic, mean, p5, told
 from adaslide_models.evaluate.rate_fidelity.measured import Table
-from adaslide_models.evaluate.rate_fidelity.ours import Ours
+from adaslide_models.evaluate.rate_fidelity.ours import Ours, Settings
 
 WORST = 12
 DPI = 110
@@ -26,7 +26,7 @@ CURVES: tuple[tuple[str, str, Statistic, str], ...] = (
 )
 
 
-def draw(out: Path, cells: list[Cell], table: Table, ours: list[Ours]) -> list[str]:
+def draw(out: Path, cells: list[Cell], table: Table, ours: Settings) -> list[str]:
     """Writes the curves as PNG into ``out`` and gives their names."""
     names = []
     for name, metric, statistic, label in CURVES:
@@ -41,15 +41,18 @@ def draw(out: Path, cells: list[Cell], table: Table, ours: list[Ours]) -> list[s
     return names
 
 
-def _curves(axes: Axes, table: Table, ours: list[Ours], metric: str, statistic: Statistic) -> None:
+def _curves(axes: Axes, table: Table, ours: Settings, metric: str, statistic: Statistic) -> None:
     values = table.metric(metric)
     for codec in dict.fromkeys(column.codec for column in table.columns if column.codec):
         own = [i for i, column in enumerate(table.columns) if column.codec == codec]
         own.sort(key=lambda i: table.bytes[:, i].mean())
         sizes = [table.bytes[:, i].mean() for i in own]
         axes.plot(sizes, [statistic(values[:, i]) for i in own], ".-", lw=1, ms=4, alpha=0.7, label=codec)
-    points = [(one.mean_bytes(), statistic(one.quality[metric])) for one in ours]
-    axes.plot(*zip(*points, strict=True), "ks-", ms=6, label=f"{ours[0].profile.id} (whole packages)")
+    turned = {"ks-": (ours.by_floor, "floor"), "rd--": (ours.by_lambda, "lambda")}
+    for line, (settings, name) in turned.items():
+        points = [(one.mean_bytes(), statistic(one.quality[metric])) for one in settings]
+        if points:
+            axes.plot(*zip(*points, strict=True), line, ms=5, label=f"{ours.profile.id} by {name} (packages)")
 
 
 def draw_worst(out: Path, cells: list[Cell], ours: Ours) -> list[dict[str, Any]]:
