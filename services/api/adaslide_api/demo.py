@@ -30,6 +30,7 @@ from adaslide import library
 from adaslide.domain.errors import AdaSlideError, Conflict, InputError, Unavailable
 from adaslide.package.reader import PackageReader
 from adaslide.pipeline.made_with import MadeWith, restored_by
+from adaslide.terminal import not_restored
 
 SLIDE_ID = "CMU-1-Small-Region"
 MARKER = ".adaslide-demo"
@@ -225,6 +226,8 @@ def _show(totals: dict[str, Any], package: PackageReader, seconds: float) -> Non
             f"mean {seen['mean']:.3f}, 5th percentile {seen['p5']:.3f}, "
             f"least [bold]{seen['min']:.3f}[/] (floor {floor:.2f})",
         )
+    if barred := not_restored(totals):
+        table.add_row("not restored", barred)
     table.add_row("below a floor", f"{totals['violations']} patches")
     table.add_row("time", f"{seconds:.1f} s, every patch decoded again and verified")
     console.print(Panel(table, title=f"{SLIDE_ID}, profile {totals['profile']}", border_style="magenta"))

@@ -26,7 +26,15 @@ from adaslide.domain.errors import (
 from adaslide.domain.geometry import Region
 from adaslide.domain.profile import PROFILES
 from adaslide.pipeline.made_with import BICUBIC
-from adaslide.terminal import EXIT_INPUT, EXIT_INTEGRITY, EXIT_UNAVAILABLE, Json, console, print_json
+from adaslide.terminal import (
+    EXIT_INPUT,
+    EXIT_INTEGRITY,
+    EXIT_UNAVAILABLE,
+    Json,
+    console,
+    not_restored,
+    print_json,
+)
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(cli_learned.train_app, name="train")
@@ -104,7 +112,7 @@ def compress(
         str, typer.Option("--profile", help="archive, archive-fast, exact or paper.")
     ] = "archive",
     lambda_: Annotated[
-        float | None, typer.Option("--lambda", help="0-1: weight of lost information.")
+        float | None, typer.Option("--lambda", help="0-1: more of it buys fidelity above the floors.")
     ] = None,
     target_ratio: Annotated[
         float | None,
@@ -309,9 +317,8 @@ def _show(totals: dict[str, Any]) -> None:
     patches = totals["patches"]
     rungs = ", ".join(f"{count} {name}" for name, count in patches["by_rung"].items())
     table.add_row("patches", f"{patches['total']}: {rungs}")
-    kept = {word.replace("_", " "): n for word, n in patches.get("not_restored", {}).items() if n}
-    if kept:
-        table.add_row("nothing restored of", ", ".join(f"{n} {word}" for word, n in kept.items()))
+    if barred := not_restored(totals):
+        table.add_row("nothing restored of", barred)
     for metric in ("dice", "dice_window_min", "dice_second", "ssim"):
         row, floor = totals["fidelity"].get(metric), totals["floor"].get(metric)
         if row and row["n"] and (floor or metric != "dice_second"):

@@ -44,7 +44,8 @@ def _extra(name: str, modules: tuple[str, ...]) -> Iterator[None]:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in modules:
             raise
-        raise Unavailable(f"{error.name} is not installed: pip install 'adaslide[{name}]'") from error
+        how = f"pip install 'adaslide[{name}]', in a clone '.[{name}]'"
+        raise Unavailable(f"{error.name} is not installed: {how}") from error
 
 
 def _scale(text: str) -> Scale:
