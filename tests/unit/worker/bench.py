@@ -29,7 +29,7 @@ from adaslide_worker.runner import JobRunner
 SIZE = Size(512 * 20, 512 * 3)  # 60 patches in two shards
 
 TOTALS = {
-    "patches": {"total": 300},
+    "patches": {"total": 300, "not_restored": {"protected": 0}},
     "source_bytes": 9,
     "package_bytes": 2,
     "demoted": 0,
