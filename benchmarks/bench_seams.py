@@ -9,6 +9,7 @@ nearest to those of the profile at its own floor.
 
 import sys
 import tempfile
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +23,20 @@ from adaslide.domain.geometry import Region
 from adaslide.domain.pixels import Pixels
 from adaslide.domain.profile import PROFILES
 from adaslide.domain.rung import RESTORED_RUNGS, Rung
+from adaslide.package.reader import PackageReader
 from adaslide_models.evaluate.seams import seams
 
 FLOORS = (0.8, 0.85, 0.9)
 QUALITIES = (20, 25, 30, 35, 40, 45, 50)
 
 
-def of_package(slide: Path, original: Pixels, profile: str, floor: float, out: Path) -> dict[str, Any]:
+def of_package(original: Pixels, package: PackageReader, floor: float) -> dict[str, Any]:
     """The row of one package."""
-    totals = adaslide.compress(slide, out, profile=profile, dice_floor=floor)
-    package = library.open_package(out)
     height, width = original.shape[:2]
     stored = wiring.restoration(package).read(Region(0, 0, width, height)).pixels
     rungs = [Rung(int(rung)) for rung in package.maps.decision["rung"].ravel()]
     return {
-        "name": totals["profile"],
+        "name": package.info.attributes["profile"],
         "setting": f"floor {floor:g}",
         "payload_bytes": int(package.maps.decision["bytes"].sum()),
         "share_restored": round(float(np.mean([rung in RESTORED_RUNGS for rung in rungs])), 3),
@@ -74,17 +74,18 @@ def main() -> None:
         with wiring.open_slide(slide) as reader:
             original = reader.read(Region(0, 0, reader.facts.size.width, reader.facts.size.height))
         with tempfile.TemporaryDirectory() as folder:
-            rows = [
-                of_package(slide, original, profile, floor, Path(folder) / f"{profile}-{floor}.zarr")
-                for profile in ("archive", "archive-fast")
-                for floor in FLOORS
-            ]
+            rows = []
+            for profile, floor in product(("archive", "archive-fast"), FLOORS):
+                out = Path(folder) / f"{profile}-{floor}.zarr"
+                adaslide.compress(slide, out, profile=profile, dice_floor=floor)
+                package = library.open_package(out)
+                rows.append(of_package(original, package, floor))
         own = next(
             row["payload_bytes"]
             for row in rows
             if row["setting"] == f"floor {PROFILES['archive'].floors.dice:g}"
         )
-        uniform = [of_avif(original, 512, quality) for quality in QUALITIES]
+        uniform = [of_avif(original, package.grid.patch, quality) for quality in QUALITIES]
         peer = min(uniform, key=lambda row: abs(row["payload_bytes"] - own))
         result[slide.name] = [*rows, peer]
     results_file.write("seams", {"slides": result})

@@ -117,7 +117,6 @@ def document(cells: list[Cell], table: Table, ours: Settings) -> dict[str, Any]:
 
 def _turned(cells: list[Cell], table: Table, one: Ours) -> dict[str, Any]:
     """What lambda buys: bytes and mean Dice, and those of the cheapest uniform codec of the same mean."""
-
     ratio = partial(_uniform_mean, table, one)
     return {
         "lambda": one.profile.lambda_,
