@@ -8,7 +8,7 @@ import pytest
 from adaslide.adapters.inference.weights import weights_named
 from adaslide.adapters.segmenters.otsu import OtsuSegmenter
 from adaslide.adapters.segmenters.unet import OnnxSegmenter
-from adaslide.domain.profile import NUCLEI_UNET
+from adaslide.domain.profile import NUCLEI_LEAN
 
 MPP = 0.499
 
@@ -19,7 +19,7 @@ def torch_judge():
     from adaslide_models.runtime.device import Device
     from adaslide_models.runtime.gate import open_segmenter
 
-    return open_segmenter(weights_named("nuclei-unet"), Device("cpu"))
+    return open_segmenter(weights_named("nuclei-lean"), Device("cpu"))
 
 
 def pooled_judge():
@@ -30,12 +30,13 @@ def pooled_judge():
     from adaslide_worker.nets import PooledSegmenter
 
     process.start("cpu", [])
-    return PooledSegmenter(NUCLEI_UNET)
+    return PooledSegmenter(NUCLEI_LEAN)
 
 
 MADE = {
     "otsu": OtsuSegmenter,
-    "onnx": lambda: OnnxSegmenter.of(weights_named("nuclei-unet")),
+    "onnx of before": lambda: OnnxSegmenter.of(weights_named("nuclei-unet")),
+    "onnx": lambda: OnnxSegmenter.of(weights_named("nuclei-lean")),
     "torch": torch_judge,
     "torch in a worker": pooled_judge,
 }
@@ -43,7 +44,7 @@ MADE = {
 
 @pytest.fixture(scope="module", params=MADE)
 def judge(request):
-    if request.param == "onnx":
+    if request.param.startswith("onnx"):
         pytest.importorskip("onnxruntime")
     return MADE[request.param]()
 

@@ -12,7 +12,8 @@ from PIL import Image
 
 from adaslide.adapters.inference.weights import weights_named
 from adaslide.adapters.segmenters.unet import OnnxSegmenter
-from adaslide_models.data.nuclei import Entry, estimated_mpp, fill, folds, load, read_split
+from adaslide.domain.errors import InputError
+from adaslide_models.data.nuclei import Entry, estimated_mpp, fill, folds, load, read_split, read_unlabelled
 from adaslide_models.evaluate.cross_validation import pooled
 from adaslide_models.evaluate.segmenter import by_source, evaluate_segmenter, overlap, score
 
@@ -36,12 +37,18 @@ def entry(image, kind="instance", label="label.png"):
 # What was trained on
 
 
-def test_the_released_judge_saw_nothing_that_is_held_out():
-    names = (CARDS / "nuclei-unet.trained_on.txt").read_text().splitlines()
+def trained_on(judge):
+    return (CARDS / f"{judge}.trained_on.txt").read_text().splitlines()
+
+
+@pytest.mark.parametrize("judge", ["nuclei-unet", "nuclei-lean"])
+def test_the_released_judges_saw_nothing_that_is_held_out(judge):
+    names = trained_on(judge)
     assert len(names) > 100
     assert len(set(names)) == len(names)
-    entries = [entry(name) for name in names]
-    assert {e.source.partition("_")[0] for e in entries} <= {"tnbc", "nucls", "dsb2018", "brca"}
+    entries = [entry(name, "none" if name.startswith("sr/") else "instance") for name in names]
+    unlabelled = {"ocdc", "osteosarcoma", "brecahad", "breakhis400"} if judge == "nuclei-lean" else set()
+    assert {e.source.partition("_")[0] for e in entries} <= {"tnbc", "nucls", "dsb2018", "brca"} | unlabelled
     assert not {e.patient for e in entries} & set(HELD_OUT_TCGA)
     assert not {Path(name).name for name in names if "/nucls/" in name} & set(HELD_OUT_NUCLS)
     numbers = [int(re.search(r"(\d{4})\.jpg$", name)[1]) for name in names if "/tnbc/" in name]
@@ -55,15 +62,16 @@ def test_the_released_judge_saw_nothing_that_is_held_out():
 def test_the_splits_share_no_file_and_no_patient():
     splits = DATA / "splits"
     train = [e for s in ("nuclei_train", "nuclei_points_train") for e in read_split(splits / f"{s}.txt")]
-    names = (CARDS / "nuclei-unet.trained_on.txt").read_text().splitlines()
-    assert set(names) <= {e.image for e in train}
+    taught = {e.image for e in read_unlabelled(splits / "sr_train.txt")}
+    assert set(trained_on("nuclei-unet")) <= {e.image for e in train}
+    assert set(trained_on("nuclei-lean")) <= {e.image for e in train} | taught
     held = [
         e
         for s in ("nuclei_val", "nuclei_test", "nuclei_points_val", "nuclei_points_test")
         for e in read_split(splits / f"{s}.txt")
     ]
     held += [entry(line) for line in (splits / "heldout_20x.txt").read_text().split()]
-    assert not {e.image for e in train} & {e.image for e in held}
+    assert not ({e.image for e in train} | taught) & {e.image for e in held}
     assert not {(e.source, e.patient) for e in train} & {(e.source, e.patient) for e in held}
 
 
@@ -213,19 +221,66 @@ def test_a_run_trains_exports_and_logs(drawn, tmp_path, capsys):
     assert '"validation"' in (tmp_path / "log.jsonl").read_text()
 
 
+def test_the_lean_judge_starts_from_its_teachers_encoder_and_learns_from_unlabelled_images(
+    drawn, tmp_path, capsys
+):
+    pytest.importorskip("torch")
+    pytest.importorskip("onnxscript")
+    from adaslide_models.recipes.segmenter import nuclei_lean
+    from adaslide_models.train.segmenter import Segmenter, Training, teacher_of, train
+
+    seen = "nuclei/nucls/images/0.png"
+    (drawn / "sr" / "ocdc").mkdir(parents=True)
+    Image.open(drawn / seen).save(drawn / "sr" / "ocdc" / "1.png")
+    (drawn / "unlabelled.txt").write_text(f"sr/ocdc/1.png\n{seen}\n")
+    recipe = replace(nuclei_lean(), side=48, batch=4, bf16=False)
+    teacher = teacher_of(recipe).state_dict()
+    training = Training(recipe, [load(drawn, e) for e in read_split(drawn / "split.txt")])
+    for name, value in training.net.down.state_dict().items():
+        assert value.equal(teacher[f"down.{name}"])
+    assert {parameter.requires_grad for parameter in training.teacher.parameters()} == {False}
+
+    split = (drawn / "split.txt",)
+    run = Segmenter(recipe, drawn, split, split, tmp_path, steps=2, device="cpu", workers=1)
+    assert len(train(replace(run, unlabelled=(drawn / "unlabelled.txt",)))) == 2
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["trained_on"] == ["nuclei/nucls/images/0.png", *result["trained_on"][1:4], "sr/ocdc/1.png"]
+    assert (tmp_path / "nuclei-lean.onnx").stat().st_size > 1e6
+    capsys.readouterr()
+
+
+def test_of_an_unlabelled_image_nothing_counts(drawn):
+    (drawn / "sr" / "brecahad").mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (64, 48)).save(drawn / "sr" / "brecahad" / "a.png")
+    (drawn / "list.txt").write_text("sr/brecahad/a.png\n")
+    (one,) = read_unlabelled(drawn / "list.txt")
+    example = load(drawn, one)
+    assert (one.source, example.mpp, example.image.shape) == ("brecahad", 0.15, (48, 64, 3))
+    assert not example.counted.any()
+
+
+def test_a_recipe_that_does_not_exist_is_refused():
+    pytest.importorskip("torch")
+    from adaslide_models.recipes.segmenter import recipe_named
+
+    with pytest.raises(InputError, match="nuclei-lean"):
+        recipe_named("nuclei-fat")
+
+
 # What is released
 
 
-def test_onnx_and_torch_give_the_same_masks(sample_pixels):
+@pytest.mark.parametrize("judge", ["nuclei-unet", "nuclei-lean"])
+def test_onnx_and_torch_give_the_same_masks(sample_pixels, judge):
     torch = pytest.importorskip("torch")
     pytest.importorskip("onnxruntime")
-    from adaslide_models.nets.unet import UNet
-    from adaslide_models.train.segmenter import judge_of
+    from adaslide_models.recipes.segmenter import recipe_named
+    from adaslide_models.train.segmenter import judge_of, net_of
     from adaslide_models.weights import load_trained
 
-    weights = weights_named("nuclei-unet")
+    weights = weights_named(judge)
     segmenter = OnnxSegmenter.of(weights)
-    net = UNet().eval()
+    net = net_of(recipe_named(judge)).eval()
     net.load_state_dict(load_trained(weights))
     patch = sample_pixels[960:1440, 960:1440]
     planes = segmenter.scaling.planes(patch)

@@ -2,7 +2,8 @@
 
 A split is a text file: image, label and kind a line, tab-separated, paths relative to the data folder.
 Kinds: ``binary`` (mask, nuclei not 0), ``instance`` (label map, 0 is background), ``points`` (text, a line
-"Y X class" a nucleus). The folder above an image's own names its source.
+"Y X class" a nucleus), and ``none``, where a teacher alone knows. The folder above an image's own names its
+source.
 """
 
 import re
@@ -17,7 +18,15 @@ from scipy.ndimage import binary_dilation, distance_transform_edt, label
 
 from adaslide.domain.pixels import Mask, Pixels
 
-MPP = {"tnbc": 0.2, "nucls": 0.2, "brca_m2c": 0.5}
+MPP = {
+    "tnbc": 0.2,
+    "nucls": 0.2,
+    "brca_m2c": 0.5,
+    "ocdc": 0.5,
+    "osteosarcoma": 1.0,
+    "brecahad": 0.15,
+    "breakhis400": 0.1,
+}
 """Micrometres per pixel by source, as the data's README gives it."""
 NUCLEUS_UM2 = 25.0
 """Median area of a nucleus in `tnbc` and `nucls`: how a source without a recorded scale is brought to one."""
@@ -53,6 +62,8 @@ class Entry:
     def source(self) -> str:
         """The data set, and for `dsb2018` the look that ends the name: ``dsb2018_purple``."""
         path = Path(self.image)
+        if self.kind == "none":
+            return path.parts[1]
         folder = path.parts[-3] if len(path.parts) > 2 else path.parts[0]
         return f"{folder}_{path.stem.rpartition('_')[2]}" if folder == "dsb2018" else folder
 
@@ -94,6 +105,11 @@ class Labelled:
 def read_split(split: Path) -> list[Entry]:
     """The lines of a split file."""
     return [Entry(*line.split("\t")) for line in split.read_text().splitlines() if line.strip()]
+
+
+def read_unlabelled(split: Path) -> list[Entry]:
+    """The images of a list, one a line, as entries without labels."""
+    return [Entry(line.split("\t")[0], "", "none") for line in split.read_text().splitlines() if line.strip()]
 
 
 def fill(image: Pixels) -> Mask:
@@ -147,6 +163,9 @@ def load(data: Path, entry: Entry) -> Labelled:
         if mpp is None:
             raise ValueError(f"points need a known scale, and {entry.source} has none")
         return Labelled(entry, image, *_points(data / entry.label, image.shape[:2], mpp), mpp)
+    if entry.kind == "none" and mpp is not None:
+        nothing = np.zeros(image.shape[:2], bool)
+        return Labelled(entry, image, nothing, nothing, mpp)
     labels = np.asarray(Image.open(data / entry.label))
     if entry.kind == "instance":
         mpp = mpp or estimated_mpp(labels)

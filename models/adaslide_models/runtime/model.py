@@ -14,6 +14,7 @@ from adaslide.adapters.inference.weights import Weights
 from adaslide.domain.errors import ModelError
 from adaslide.domain.rung import scale_of
 from adaslide_models.nets.compact import Compact
+from adaslide_models.nets.lean_unet import LeanUNet
 from adaslide_models.nets.unet import CHANNELS, UNet
 from adaslide_models.runtime.device import Device, computing
 from adaslide_models.weights import load_trained
@@ -27,7 +28,15 @@ def _unet(table: Mapping[str, Any]) -> nn.Module:
     return UNet(table.get("channels", CHANNELS))
 
 
-ARCHITECTURES: dict[str, Callable[[Mapping[str, Any]], nn.Module]] = {"compact": _compact, "unet": _unet}
+def _lean_unet(table: Mapping[str, Any]) -> nn.Module:
+    return LeanUNet(table.get("channels", CHANNELS))
+
+
+ARCHITECTURES: dict[str, Callable[[Mapping[str, Any]], nn.Module]] = {
+    "compact": _compact,
+    "unet": _unet,
+    "lean-unet": _lean_unet,
+}
 """By the name that manifests use: the net of a manifest's entry, untrained."""
 
 

@@ -10,29 +10,34 @@ import copy
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import nn
 
+from adaslide.adapters.inference.weights import weights_named
 from adaslide.adapters.segmenters.unet import Scaling
 from adaslide.domain.errors import InputError
 from adaslide.domain.pixels import Mask, Pixels
-from adaslide_models.data.nuclei import Entry, Labelled, folds, load, read_split
-from adaslide_models.data.nuclei_augment import Augmenter
+from adaslide_models.data.nuclei import Entry, Labelled, folds, load, read_split, read_unlabelled
 from adaslide_models.evaluate.segmenter import by_source, score
 from adaslide_models.losses import counted_bce_dice
-from adaslide_models.nets.unet import MULTIPLE, UNet, parameter_count
+from adaslide_models.nets.lean_unet import LeanUNet
+from adaslide_models.nets.unet import UNet, parameter_count
 from adaslide_models.recipes.segmenter import SegmenterConfig
+from adaslide_models.runtime.device import choose
 from adaslide_models.train import checkpoints, loop
 from adaslide_models.train.averages import average
+from adaslide_models.train.crops import batches_by
 from adaslide_models.train.loop import rate_at, set_rate
-from adaslide_models.weights import export_onnx, save_trained, sha256
+from adaslide_models.weights import export_onnx, load_trained, save_trained, sha256
+
+Net = TypeVar("Net", bound=nn.Module)
 
 LOG_STEPS = 20
 VALIDATION_SECONDS = 45.0
@@ -62,52 +67,42 @@ class Segmenter:
     resume: Path | None = None
     threads: int = 1
     fold: tuple[int, int] | None = None
+    unlabelled: tuple[Path, ...] = ()
+    """Lists of images that only the recipe's teacher knows."""
+    device: str | None = None
+    """As torch names it; None: CUDA where there is any."""
+    workers: int = 0
+    """Processes that make crops; 0: none but this one, which alone repeats exactly."""
 
     def __post_init__(self) -> None:
         if self.fold is not None and not 0 <= self.fold[0] < self.fold[1]:
             raise InputError("folds are counted from 0 up to their number less 1")
 
 
-def sources_of(examples: list[Labelled], config: SegmenterConfig) -> tuple[list[list[Labelled]], np.ndarray]:
-    """The examples of each source that the recipe names, and the share of each. Raises `InputError`."""
-    held = {
-        source: [example for example in examples if example.entry.source == source]
-        for source in config.shares
-    }
-    held = {source: own for source, own in held.items() if own}
-    if not held:
-        raise InputError("the split holds no image of a source that the recipe trains on")
-    shares = np.array([config.shares[source] for source in held])
-    return list(held.values()), shares / shares.sum()
+def net_of(config: SegmenterConfig) -> nn.Module:
+    """The recipe's net, untrained."""
+    return (LeanUNet if config.architecture == "lean-unet" else UNet)(config.channels)
 
 
-def batches(
-    examples: list[Labelled], config: SegmenterConfig, chance: np.random.Generator
-) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Endless (B, 3, S, S) pixels in 0..1, (B, 1, S, S) targets and weights."""
-    sources, shares = sources_of(examples, config)
-    augmenter = Augmenter(config.side, config.augmentation)
-    while True:
-        crops = []
-        for index in chance.choice(len(sources), config.batch, p=shares):
-            own = sources[index]
-            crops.append(augmenter(own[chance.integers(len(own))], chance))
-        pixels = np.stack([crop.image for crop in crops]).transpose(0, 3, 1, 2)
-        yield (
-            torch.from_numpy(pixels.astype(np.float32) / 255).contiguous(memory_format=torch.channels_last),
-            torch.from_numpy(np.stack([crop.target for crop in crops])[:, None]),
-            torch.from_numpy(np.stack([crop.weight for crop in crops])[:, None]),
-        )
+def teacher_of(config: SegmenterConfig) -> UNet | None:
+    """The installed judge that the recipe learns from as well. Raises `WeightsMissing`."""
+    if config.teacher is None:
+        return None
+    weights = weights_named(config.teacher)
+    net = UNet()
+    net.load_state_dict(load_trained(weights))
+    return net.eval().requires_grad_(False)
 
 
-def judge_of(net: UNet, scaling: Scaling) -> Callable[[Pixels, float], Mask]:
+def judge_of(net: nn.Module, scaling: Scaling) -> Callable[[Pixels, float], Mask]:
     """The net as the evaluation sees it: the served judge's own scaling around torch in fp32."""
+    device = next(net.parameters()).device
 
     @torch.inference_mode()
     def judge(image: Pixels, mpp: float) -> Mask:
         scaled = scaling.scaled(image, mpp)
-        logits = net.eval()(torch.from_numpy(scaling.planes(scaled)))
-        return scaling.mask(logits[0, 0].numpy(), scaled, image)
+        logits = net.eval()(torch.from_numpy(scaling.planes(scaled)).to(device))
+        return scaling.mask(logits[0, 0].cpu().numpy(), scaled, image)
 
     return judge
 
@@ -115,17 +110,29 @@ def judge_of(net: UNet, scaling: Scaling) -> Callable[[Pixels, float], Mask]:
 class Training:
     """A run's net, its average, its optimiser and its chance; all of it goes into a checkpoint."""
 
-    def __init__(self, config: SegmenterConfig, examples: list[Labelled]) -> None:
+    def __init__(
+        self, config: SegmenterConfig, examples: list[Labelled], device: str = "cpu", workers: int = 0
+    ) -> None:
         torch.manual_seed(config.seed)
         self.config = config
         self.chance = np.random.default_rng(config.seed)
-        self.net = UNet(config.channels).to(memory_format=torch.channels_last)
+        self.device = torch.device(device)
+        self.net = self._placed(net_of(config))
+        teacher = teacher_of(config)
+        self.teacher = None if teacher is None else self._placed(teacher)
+        if self.teacher is not None and isinstance(self.net, LeanUNet):
+            self.net.take_encoder(self.teacher)
         self.kept = copy.deepcopy(self.net)
         self.optimiser = torch.optim.AdamW(
             self.net.parameters(), lr=config.rate, weight_decay=config.weight_decay
         )
         self.progress = checkpoints.Progress()
-        self._batches = batches(examples, config, self.chance)
+        self._batches = batches_by(workers, examples, config, self.chance)
+
+    def _placed(self, net: Net) -> Net:
+        move: Any = net.to  # torch's types know no memory_format
+        placed: Net = move(self.device, memory_format=torch.channels_last)
+        return placed
 
     def step(self, share: float) -> float:
         """One step of the optimiser, ``share`` of the run behind it. Returns the loss."""
@@ -133,11 +140,15 @@ class Training:
         set_rate(
             self.optimiser, config.rate * rate_at(self.progress.step, share, config.warm_up_steps, FLOOR)
         )
-        pixels, target, weight = next(self._batches)
+        pixels, target, weight = (part.to(self.device, non_blocking=True) for part in next(self._batches))
         self.net.train()
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
-            logits = self.net(pixels)
-        loss = counted_bce_dice(logits.float(), target, weight, config.dice_share, config.dice_smooth)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.bf16):
+            logits = self.net(pixels).float()
+            taught = None if self.teacher is None else torch.sigmoid(self.teacher(pixels).float())
+        loss = counted_bce_dice(logits, target, weight, config.dice_share, config.dice_smooth)
+        if taught is not None:
+            everywhere = torch.ones_like(taught)
+            loss = loss + counted_bce_dice(logits, taught, everywhere, config.dice_share, config.dice_smooth)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), config.clip)
@@ -185,6 +196,9 @@ def validate(training: Training, validation: list[Labelled], out: Path) -> dict[
 def split_entries(run: Segmenter) -> tuple[list[Entry], list[Entry]]:
     """(trained on, validated or scored): the splits as they are, or a fold of them."""
     train = [entry for split in run.split for entry in read_split(split)]
+    labelled = {entry.image for entry in train}
+    unlabelled = (entry for split in run.unlabelled for entry in read_unlabelled(split))
+    train += [entry for entry in unlabelled if entry.image not in labelled]
     validation = [entry for split in run.val for entry in read_split(split) if entry.kind != "points"]
     if run.fold is None:
         return train, validation
@@ -202,7 +216,7 @@ def train(run: Segmenter) -> list[float]:
     examples = [load(run.data, entry) for entry in trained_on if entry.source in config.shares]
     validation = [load(run.data, entry) for entry in held]
     out.mkdir(parents=True, exist_ok=True)
-    training = Training(config, examples)
+    training = Training(config, examples, choose(run.device).name, run.workers)
     if run.resume is not None:
         training.resume(run.resume)
     if not (out / f"{config.name}.safetensors").exists():
@@ -235,10 +249,11 @@ def release(training: Training, examples: list[Labelled], held: list[Labelled], 
     """Exports what was kept, scores it on ``held``, and writes down what a manifest and a card must say."""
     config = training.config
     trained, served = (out / f"{config.name}.{suffix}" for suffix in ("safetensors", "onnx"))
-    net = UNet(config.channels)
+    net = net_of(config)
     net.load_state_dict(load_file(trained))
     rows = score(held, judge_of(net, config.scaling))
-    export_onnx(net, channels=3, multiple=MULTIPLE, path=served)
+    ready = net.served() if isinstance(net, LeanUNet) else net
+    export_onnx(ready, channels=3, multiple=config.scaling.multiple, path=served)
     result = {
         "onnx": served.name,
         "sha256": sha256(served),

@@ -83,26 +83,35 @@ def train_segmenter(
     split: Splits,
     val: Vals,
     out: Annotated[Path, typer.Option("--out", help="The folder for weights, log and checkpoints.")],
+    recipe: Annotated[str, typer.Option("--recipe", help="nuclei-unet or nuclei-lean.")] = "nuclei-unet",
+    unlabelled: Annotated[
+        list[Path] | None, typer.Option("--unlabelled", help="Images that only the recipe's teacher knows.")
+    ] = None,
     budget: Budget = 12.0,
     steps: Annotated[int | None, typer.Option("--steps", help="Steps, instead of minutes: repeats.")] = None,
     resume: Resume = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Not the recipe's own.")] = None,
     threads: Annotated[int, typer.Option("--threads")] = 1,
+    workers: Annotated[int, typer.Option("--workers", help="Processes that make crops.")] = 0,
+    device: Annotated[
+        str | None, typer.Option("--device", help="cpu or cuda; CUDA where there is any.")
+    ] = None,
     folds: Annotated[int | None, typer.Option("--folds", help="Cross-validate: parts by patient.")] = None,
     fold: Annotated[int | None, typer.Option("--fold", help="The part that is only scored, from 0.")] = None,
     overrides: Overrides = None,
 ) -> None:
-    """The nuclei judge: a U-Net."""
+    """A nuclei judge: a U-Net."""
     if (folds is None) != (fold is None):
         raise typer.BadParameter("--folds and --fold come together")
     with _extra("train", TRAIN_MODULES):
         from adaslide_models.recipes.overrides import overridden
-        from adaslide_models.recipes.segmenter import nuclei_unet
+        from adaslide_models.recipes.segmenter import recipe_named
         from adaslide_models.train.segmenter import Segmenter, train
-    recipe = nuclei_unet()
-    recipe = overridden(recipe if seed is None else replace(recipe, seed=seed), overrides or [])
+    config = recipe_named(recipe)
+    config = overridden(config if seed is None else replace(config, seed=seed), overrides or [])
     part = None if fold is None or folds is None else (fold, folds)
-    train(Segmenter(recipe, data, tuple(split), tuple(val), out, budget, steps, resume, threads, part))
+    run = Segmenter(config, data, tuple(split), tuple(val), out, budget, steps, resume, threads, part)
+    train(replace(run, unlabelled=tuple(unlabelled or ()), device=device, workers=workers))
 
 
 @train_app.command("cda")

@@ -31,10 +31,10 @@ def dark():
     return OnnxSegmenter(DarkIsNucleus(), SCALING, "dark")
 
 
-@pytest.fixture(scope="module")
-def judge():
+@pytest.fixture(scope="module", params=["nuclei-unet", "nuclei-lean"])
+def judge(request):
     pytest.importorskip("onnxruntime")
-    return OnnxSegmenter.of(weights_named("nuclei-unet"))
+    return OnnxSegmenter.of(weights_named(request.param))
 
 
 def disc(side, radius):
