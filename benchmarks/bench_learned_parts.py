@@ -28,6 +28,7 @@ def variants() -> dict[str, Profile]:
         PRESENT.id: PRESENT,
         "the same, bicubic alone": replace(PRESENT, restorers=()),
         "the same, no agent": replace(PRESENT, agent=None),
+        "archive@4 (nets everywhere)": profile_named("archive@4"),
         "archive@2": profile_named("archive@2"),
         "archive@1 (Otsu, bicubic)": profile_named("archive@1"),
     }

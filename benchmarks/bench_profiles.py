@@ -2,8 +2,9 @@
 
     python benchmarks/bench_profiles.py [SLIDE ...]
 
-Without slides, of the sample. Slides that state no scale are taken to have 0.5 micrometres per pixel. As many
-processes as there are cores encode, measure and read back; starting them, overviews and reading back count.
+Of the sample, of the sample four times side by side, and of ``SLIDE``s. Slides that state no scale are taken
+to have 0.5 micrometres per pixel. As many processes as there are cores encode, measure and read back;
+starting them, overviews and reading back count.
 ``judge_calls_per_patch`` is the same with the machine divided out: the time of all cores for a patch, in
 calls of the judge on one, timed between the packages.
 """
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tifffile
 
 import adaslide
 import results_file
@@ -25,10 +27,12 @@ from adaslide.domain.errors import MissingMpp
 from adaslide.domain.geometry import Region
 from adaslide.domain.profile import PROFILES as PRESENT
 
-PROFILES = ("archive", "archive-fast", "archive@3")
+PROFILES = ("archive", "archive-fast", "archive@4")
 MPP = 0.5
 ROUNDS = 2
 """The better counts: the first also loads the nets from disk."""
+COPIES = 2
+"""Of the sample along each side of the larger slide."""
 
 
 def judge_seconds(calls: int = 8) -> float:
@@ -42,6 +46,23 @@ def judge_seconds(calls: int = 8) -> float:
         judge.masks([patch], MPP)
         times.append(time.perf_counter() - start)
     return float(np.median(times))
+
+
+def larger(folder: Path) -> Path:
+    """The sample, `COPIES` times along each side, in JPEG tiles."""
+    with wiring.open_slide(results_file.SAMPLE) as reader:
+        size = reader.facts.size
+        pixels = reader.read(Region(0, 0, size.width, size.height))
+    path = folder / f"sample x{COPIES**2}.tif"
+    tiled = np.tile(pixels, (COPIES, COPIES, 1))
+    jpeg = {
+        "level": 90,
+        "outcolorspace": "YCBCR",
+    }  # of RGB: `photometric` says what is given, not what is kept
+    tifffile.imwrite(
+        path, tiled, photometric="rgb", tile=(240, 240), compression="jpeg", compressionargs=jpeg
+    )
+    return path
 
 
 def compressed(slide: Path, profile: str, out: Path) -> dict[str, Any]:
@@ -69,7 +90,7 @@ def compressed(slide: Path, profile: str, out: Path) -> dict[str, Any]:
 def main() -> None:
     result: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for slide in [*map(Path, sys.argv[1:])] or [results_file.SAMPLE]:
+        for slide in (results_file.SAMPLE, larger(Path(folder)), *map(Path, sys.argv[1:])):
             rows = []
             for profile in PROFILES:
                 runs = []

@@ -95,6 +95,12 @@ def archive_package(sample_slide, made_once):
 
 
 @pytest.fixture(scope="session")
+def net_package(sample_slide, made_once):
+    """(path, totals) of the sample under a profile whose nets restored some patches of it. Read only."""
+    return made_package(made_once, sample_slide, "archive@4")
+
+
+@pytest.fixture(scope="session")
 def exact_package(sample_slide, made_once):
     """(path, totals) of the sample under the profile exact. Read only."""
     return made_package(made_once, sample_slide, "exact")

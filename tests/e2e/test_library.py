@@ -88,8 +88,8 @@ def test_archive_needs_no_more_bytes_than_uniform_avif(archive_package, sample_p
     pytest.fail("no uniform setting of the grid holds the floors")
 
 
-def test_the_restorer_that_was_chosen_is_never_worse_in_dice_than_bicubic(archive_package, sample_pixels):
-    package = library.open_package(archive_package[0])
+def test_the_restorer_that_was_chosen_is_never_worse_in_dice_than_bicubic(net_package, sample_pixels):
+    package = library.open_package(net_package[0])
     checker = wiring.package_checker(package)
     indices = list(package.grid.patches_of(ShardIndex(0, 0)))
     by_net = 0

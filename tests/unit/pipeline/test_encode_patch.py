@@ -101,6 +101,20 @@ def test_a_better_restorer_wins_and_is_named(tissue):
     assert (params.restorer, params.restorer_digest) == (RestorerKind.WEIGHTS, digest)
 
 
+@pytest.mark.parametrize(
+    ("floor", "reach", "asked"),
+    [(0.01, 1.0, False), (0.9, 1.0, True), (0.9, 0.0, False), (0.9, None, True), (0.01, None, True)],
+)
+def test_nets_are_asked_only_where_they_could_make_a_rung_hold(tissue, floor, reach, asked):
+    digest = bytes(range(32))
+    rung = RestoredRung({(4, b""): Sharper(60), (4, digest): BicubicRestorer(4)}, (digest,))
+    one = replace(ARCHIVE, ladder=ARCHIVE.ladder[:1], floors=Floors(dice=floor), net_reach=reach)
+    outcome = replace(encoder(one), codecs={**codec_runtime.rung_codecs(), Rung.X4: rung}).encode(
+        patch(tissue)
+    )
+    assert outcome.outcome.measurements == 1 + asked
+
+
 def remeasured(outcome, source):
     checker = PatchChecker(PATCH, 0.499, 243, codec_runtime.rung_codecs(), ExactRung(), OtsuSegmenter())
     return checker.remeasure(outcome.payload or None, source)

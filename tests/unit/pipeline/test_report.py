@@ -232,8 +232,8 @@ def test_the_window_with_most_to_see_is_found():
     assert textured_window(pixels[:120, :300]) == (0, 0)
 
 
-def test_every_restorer_of_every_scale_is_shown(sample_slide, archive_package):
-    package = library.open_package(archive_package[0])
+def test_every_restorer_of_every_scale_is_shown(sample_slide, net_package):
+    package = library.open_package(net_package[0])
     restorers = restored_by(package)
     with wiring.open_slide(sample_slide) as reader:
         cards = restored_patches(package, Restoration(package, codec_runtime), reader, restorers)

@@ -10,7 +10,7 @@ from adaslide import wiring
 from adaslide.adapters.restorers.installed import BICUBIC, InstalledRestorers
 from adaslide.adapters.segmenters.otsu import OtsuSegmenter
 from adaslide.domain.errors import InputError
-from adaslide.domain.profile import FIE_X2, FIE_X4, NUCLEI_UNET, PROFILES
+from adaslide.domain.profile import FIE_X2, FIE_X4, NUCLEI_LEAN, NUCLEI_UNET, PROFILES
 from adaslide.domain.rung import Rung
 from adaslide.settings import load_settings
 from adaslide_worker.nets import PooledNets, PooledRestorer, PooledRestorers, PooledSegmenter, profile_nets
@@ -49,7 +49,7 @@ def test_the_canonical_runtime_starts_nothing_before_the_first_shard():
 
 
 def test_the_nets_of_present_profiles_are_those_that_are_loaded_at_the_start():
-    assert profile_nets() == sorted([NUCLEI_UNET, FIE_X4, FIE_X2])
+    assert profile_nets() == sorted([NUCLEI_LEAN, NUCLEI_UNET, FIE_X4, FIE_X2])
 
 
 def test_a_net_travels_by_its_name():

@@ -224,16 +224,25 @@ class PatchEncoder:
         return _Searched(measured, tried, search.kept(tried), count)
 
     def _candidates(self, source: PatchSource, measurer: Measurer, spec: RungSpec) -> list[_Candidate]:
-        """The rung's stored image, decoded and measured under every restorer that it has."""
+        """The rung's stored image, decoded and measured under every restorer that is worth asking."""
         codec = self.codecs[spec.rung]
         payload = codec.encode(source, spec)
         payloads = codec.alternatives(payload) if isinstance(codec, SupportsAlternatives) else [payload]
-        tried = []
+        tried: list[_Candidate] = []
         for one in payloads:
+            if tried and not self._asks_nets(tried[0].measured):
+                break
             pixels = codec.decode(one, self.patch)
             valid = pixels[: source.valid_height, : source.valid_width]
             tried.append(_Candidate(spec, one, pixels, measurer.against(valid)))
         return tried
+
+    def _asks_nets(self, plain: Measurable) -> bool:
+        """Whether a net could make a rung hold that was ``plain`` without one."""
+        reach = self.profile.net_reach
+        if reach is None:
+            return True
+        return not self._holds(plain) and plain.dice >= self.profile.floors.dice - reach
 
     def _holds(self, measured: Measurable) -> bool:
         return self.profile.floors.held_by(measured, margin=True)

@@ -30,10 +30,10 @@ def read_of(package, index):
 
 @pytest.mark.parametrize("restoring", [{}, {"batch": 8, "window_ms": 20, "threads": 1}])
 def test_what_clients_restore_together_is_what_one_read_gives(
-    archive_package, open_with_memory, patch_memory, make_renderer, restoring
+    net_package, open_with_memory, patch_memory, make_renderer, restoring
 ):
-    package = open_with_memory(archive_package[0], patch_memory)
-    alone = open_with_memory(archive_package[0]).restoration
+    package = open_with_memory(net_package[0], patch_memory)
+    alone = open_with_memory(net_package[0]).restoration
     patches = by_net(package)
     assert len(patches) >= 3
 
@@ -55,10 +55,10 @@ def test_what_clients_restore_together_is_what_one_read_gives(
 
 
 def test_the_whole_slide_at_once_is_what_one_read_gives(
-    archive_package, open_with_memory, patch_memory, make_renderer
+    net_package, open_with_memory, patch_memory, make_renderer
 ):
     """More patches wait for nets than one request may have in the queue, and some of them twice."""
-    package = open_with_memory(archive_package[0], patch_memory)
+    package = open_with_memory(net_package[0], patch_memory)
     size = package.reader.info.size
     whole = Region(0, 0, size.width, size.height)
     part = Region(100, 100, 1500, 1500)
@@ -72,7 +72,7 @@ def test_the_whole_slide_at_once_is_what_one_read_gives(
         return await asyncio.gather(*asked)
 
     first, second, third = asyncio.run(crowd())
-    expected = open_with_memory(archive_package[0]).restoration.read(whole)
+    expected = open_with_memory(net_package[0]).restoration.read(whole)
     np.testing.assert_array_equal(pixels_of(first), expected.pixels)
     np.testing.assert_array_equal(pixels_of(second), expected.pixels[100:1600, 100:1600])
     assert third.tile is first.tile
