@@ -32,7 +32,10 @@ def make_slide(path: Path) -> None:
     with wiring.open_slide(results_file.SAMPLE) as sample:
         tissue = sample.read(Region(0, 900, 4 * PATCH, PATCH))
     pixels = np.tile(tissue, (1, 4 * SHARDS, 1))
-    tifffile.imwrite(path, pixels, photometric="ycbcr", tile=(256, 256), compression="jpeg")
+    jpeg = {"outcolorspace": "YCBCR"}  # of RGB: `photometric` says what is given, not what is kept
+    tifffile.imwrite(
+        path, pixels, photometric="rgb", tile=(256, 256), compression="jpeg", compressionargs=jpeg
+    )
 
 
 def run(cluster: Any, slide: str, floor: float) -> dict[str, float]:

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import openslide
 import pytest
-import tifffile
 from filelock import FileLock
 from hypothesis import settings
 from xdist.scheduler import LoadFileScheduling
 
 from adaslide import library
+from jpeg_slide import write_jpeg_slide
 from servers.collector import Collector
 
 pytest_plugins = ["servers.seaweedfs", "servers.postgres", "servers.valkey", "servers.fault_proxy"]
@@ -112,9 +112,7 @@ def restored_package(sample_pixels, made_once):
 
     def make(folder):
         pixels = sample_pixels[900:1412, :1024]
-        tifffile.imwrite(
-            folder / "slide.tif", pixels, photometric="ycbcr", tile=(256, 256), compression="jpeg"
-        )
+        write_jpeg_slide(folder / "slide.tif", pixels)
         library.compress(
             folder / "slide.tif", folder / "slide.zarr", profile="paper", dice_floor=0.3, mpp=0.499, workers=1
         )

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-import tifffile
 
 from chaos.patient import LEASE_S, Patient
 from e2e.services import Cluster
+from jpeg_slide import write_jpeg_slide
 from servers.fault_proxy import FaultProxy
 
 PATCH, COLUMNS = 512, 34
@@ -19,8 +19,7 @@ def wide_slide(sample_pixels, tmp_path_factory):
     for column in (3, 20, 32):
         strip[:, column * PATCH : (column + 2) * PATCH] = sample_pixels[900 : 900 + PATCH, : 2 * PATCH]
     path = tmp_path_factory.mktemp("wide") / "wide.tif"
-    tifffile.imwrite(path, strip, photometric="ycbcr", tile=(256, 256), compression="jpeg")
-    return path
+    return write_jpeg_slide(path, strip)
 
 
 @pytest.fixture(scope="session")

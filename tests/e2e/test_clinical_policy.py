@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import skimage
-import tifffile
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -15,21 +14,13 @@ from adaslide.cli import app
 from adaslide.domain.decision import PatchFlag
 from adaslide.domain.errors import InputError
 from adaslide.domain.rung import RESTORED_RUNGS, Rung
+from jpeg_slide import write_jpeg_slide
 
 SQUARE = [[600, 1100], [1000, 1100], [1000, 1500], [600, 1500], [600, 1100]]
 
 
 def written(path, pixels):
-    tifffile.imwrite(
-        path,
-        pixels,
-        photometric="ycbcr",
-        tile=(256, 256),
-        compression="jpeg",
-        compressionargs={"level": 90},
-        resolution=(1e4 / 0.5, 1e4 / 0.5),
-        resolutionunit="CENTIMETER",
-    )
+    write_jpeg_slide(path, pixels, level=90, resolution=(1e4 / 0.5, 1e4 / 0.5), resolutionunit="CENTIMETER")
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,7 @@ from adaslide.package.envelope import Envelope
 from adaslide.package.layout import shard_key
 from adaslide.pipeline.check_patch import is_by_net
 from adaslide.ports.rungs import PatchSource
+from jpeg_slide import write_jpeg_slide
 
 TILE_BYTES = 1_275_934
 
@@ -207,7 +208,7 @@ def test_paper_profile_makes_the_papers_pair(sample_slide, tmp_path):
 
 def test_a_stricter_floor_is_held_and_costs_bytes(sample_pixels, tmp_path):
     slide, pixels = tmp_path / "tissue.tif", sample_pixels[900:1924, :1024]
-    tifffile.imwrite(slide, pixels, photometric="ycbcr", tile=(256, 256), compression="jpeg")
+    write_jpeg_slide(slide, pixels)
     usual = library.compress(slide, tmp_path / "usual.zarr", mpp=0.499)
     totals = library.compress(slide, tmp_path / "strict.zarr", mpp=0.499, dice_floor=0.95)
     assert usual["fidelity"]["dice"]["min"] < 0.95
@@ -220,7 +221,7 @@ def test_a_stricter_floor_is_held_and_costs_bytes(sample_pixels, tmp_path):
 def test_archive_fast_holds_the_same_floors_and_needs_no_net_to_be_read(sample_pixels, tmp_path):
     slide, out = tmp_path / "tissue.tif", tmp_path / "fast.zarr"
     pixels = sample_pixels[900:1924, :1024]
-    tifffile.imwrite(slide, pixels, photometric="ycbcr", tile=(256, 256), compression="jpeg")
+    write_jpeg_slide(slide, pixels)
     totals = library.compress(slide, out, profile="archive-fast", mpp=0.499)
     assert (totals["violations"], totals["floor"]["dice"]) == (0, 0.85)
     assert {name.partition("-")[0] for name in totals["weights"]} == {"nuclei", "cda"}
@@ -231,7 +232,7 @@ def test_archive_fast_holds_the_same_floors_and_needs_no_net_to_be_read(sample_p
 def test_lambda_buys_fidelity_and_never_takes_any(sample_pixels, tmp_path):
     slide = tmp_path / "slide.tif"
     pixels = sample_pixels[900:1412, :1024]
-    tifffile.imwrite(slide, pixels, photometric="ycbcr", tile=(256, 256), compression="jpeg")
+    write_jpeg_slide(slide, pixels)
     sizes, dice = [], []
     for lambda_ in (0.0, 0.1, 0.3, 1.0):
         totals = library.compress(slide, tmp_path / f"{lambda_}.zarr", lambda_=lambda_, mpp=0.499, workers=1)

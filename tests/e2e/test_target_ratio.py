@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-import tifffile
 
 from adaslide import library
 from adaslide.domain.errors import ProfileInvalid, RatioOutOfReach, StoreUnavailable
@@ -13,6 +12,7 @@ from adaslide.package.layout import shard_key
 from adaslide.package.reader import PackageReader
 from adaslide.ports.jobs import CompressRequest
 from adaslide_worker.compute import Compute
+from jpeg_slide import write_jpeg_slide
 from unit.worker.bench import Bench
 
 RATIO = 5.5
@@ -52,7 +52,7 @@ def test_a_smaller_ratio_takes_bytes_and_dice_of_no_patch(aimed):
 def test_a_ratio_that_the_floors_forbid_leaves_nothing(sample_pixels, tmp_path):
     slide = tmp_path / "slide.tif"
     pixels = sample_pixels[900:1412, :1024]
-    tifffile.imwrite(slide, pixels, photometric="ycbcr", tile=(256, 256), compression="jpeg")
+    write_jpeg_slide(slide, pixels)
     with pytest.raises(RatioOutOfReach, match=r"a ratio of [\d.]+ at most, not 90; \w+ 0\.\d+ decides on"):
         library.compress(slide, tmp_path / "x.zarr", target_ratio=90, mpp=0.499, workers=1)
     assert list(tmp_path.iterdir()) == [slide]
@@ -84,9 +84,7 @@ class Stumbling(Compute):
 
 def test_a_worker_chooses_as_the_library_does_and_again_when_it_tries_again(sample_pixels, tmp_path):
     slide, path = tmp_path / "part.tif", tmp_path / "part.zarr"
-    tifffile.imwrite(
-        slide, sample_pixels[900:2436, :1536], photometric="ycbcr", tile=(256, 256), compression="jpeg"
-    )
+    write_jpeg_slide(slide, sample_pixels[900:2436, :1536])
     totals = library.compress(slide, path, target_ratio=RATIO, mpp=0.499)
     compute = Stumbling()
     bench = Bench(

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-import tifffile
 
 pytest.importorskip("torch")
 pytest.importorskip("safetensors")
@@ -30,6 +29,7 @@ from adaslide_models.runtime import process
 from adaslide_models.weights import load_trained, sha256
 from adaslide_worker.compute import Compute
 from adaslide_worker.nets import net_processes
+from jpeg_slide import write_jpeg_slide
 
 torch = pytest.importorskip("torch")
 PARENT = Path(__file__).parent / "worker_parent.py"
@@ -58,8 +58,7 @@ def made(request, sample_pixels, tmp_path_factory):
     folder = tmp_path_factory.mktemp("torch")
     slide = folder / "slide.tif"
     crop = sample_pixels[1920 : 1920 + SIDE, 480 : 480 + SIDE]
-    jpeg = {"compression": "jpeg", "compressionargs": {"level": 95}}
-    tifffile.imwrite(slide, crop, photometric="ycbcr", tile=(TILE, TILE), **jpeg)
+    write_jpeg_slide(slide, crop, tile=TILE, level=95)
     told = run(PARENT, slide, folder, "archive@3", runtime="torch", device=request.param, workers=1)
     return slide, folder / "slide.zarr", told
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import httpx
 import pytest
-import tifffile
+
+from jpeg_slide import write_jpeg_slide
 
 ALIAS = "Doe^Jane-1961"
 SPANS_S = 30
@@ -30,7 +31,7 @@ def observed(service, inbox, sample_pixels):
     """A small slide compressed, tiles and errors asked for."""
     slide = inbox / f"{ALIAS}.tif"
     tile = sample_pixels[900:1412, :512]
-    tifffile.imwrite(slide, tile, photometric="ycbcr", tile=(256, 256), compression="jpeg")
+    write_jpeg_slide(slide, tile)
     before, logged, client = service.metrics(), service.logged(), service.client
     client.put(f"/slides/{ALIAS}", json={"uri": slide.as_uri()}).raise_for_status()
     job = service.compress(ALIAS, profile="exact", mpp=0.499)

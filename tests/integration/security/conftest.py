@@ -1,13 +1,13 @@
 """A secured service on a free port, a real identity provider's key server, and everybody's credentials."""
 
 import pytest
-import tifffile
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from adaslide import library
 from adaslide.domain.access import Role
 from adaslide.settings import load_settings
 from adaslide_api.main import create_app
+from jpeg_slide import write_jpeg_slide
 
 from .secured import AUDIENCE, ISSUER, TOKEN_KEYS, IdentityProvider, Secured, served
 
@@ -32,7 +32,7 @@ def two_packages(sample_pixels, tmp_path_factory):
     """{profile: (path, totals)} of one small slide: ``paper`` restores both patches, ``exact`` none."""
     folder = tmp_path_factory.mktemp("two")
     pixels = sample_pixels[900:1412, :1024]
-    tifffile.imwrite(folder / "a.tif", pixels, photometric="ycbcr", tile=(256, 256), compression="jpeg")
+    write_jpeg_slide(folder / "a.tif", pixels)
     made = {}
     for name, more in {"paper": {"dice_floor": 0.3}, "exact": {}}.items():
         path = folder / f"{name}.zarr"

@@ -9,7 +9,6 @@ import imagecodecs
 import numpy as np
 import openslide
 import pytest
-import tifffile
 
 from adaslide import codec_runtime, library, wiring
 from adaslide.adapters.inference.weights import weights_named
@@ -26,6 +25,7 @@ from adaslide.pipeline.report.evidence import headroom, histograms
 from adaslide.pipeline.report.page import TRAINED_ON, human_bytes
 from adaslide.pipeline.report.restored import SHOWN, restored_patches, spread, textured_window
 from adaslide.pipeline.restore import Restoration
+from jpeg_slide import write_jpeg_slide
 
 SAMPLE = Path(__file__).parents[3] / "samples" / "CMU-1-Small-Region.svs"
 VOID = {"meta", "img", "br", "image", "use", "rect", "line", "link"}
@@ -35,8 +35,7 @@ def write_slide(path, x, y):
     """A JPEG-tiled TIFF of 900 x 800 px of the sample: tissue and glass, ragged edges."""
     with openslide.OpenSlide(str(SAMPLE)) as sample:
         pixels = np.asarray(sample.read_region((x, y), 0, (900, 800)).convert("RGB"))
-    tifffile.imwrite(path, pixels, photometric="ycbcr", tile=(256, 256), compression="jpeg")
-    return path
+    return write_jpeg_slide(path, pixels)
 
 
 def compressed(slide, profile):
