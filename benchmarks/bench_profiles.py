@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
 
 import adaslide
 import results_file
@@ -26,6 +25,7 @@ from adaslide import wiring
 from adaslide.domain.errors import MissingMpp
 from adaslide.domain.geometry import Region
 from adaslide.domain.profile import PROFILES as PRESENT
+from jpeg_slide import write_jpeg_slide
 
 PROFILES = ("archive", "archive-fast", "archive@4")
 MPP = 0.5
@@ -54,15 +54,7 @@ def larger(folder: Path) -> Path:
         size = reader.facts.size
         pixels = reader.read(Region(0, 0, size.width, size.height))
     path = folder / f"sample x{COPIES**2}.tif"
-    tiled = np.tile(pixels, (COPIES, COPIES, 1))
-    jpeg = {
-        "level": 90,
-        "outcolorspace": "YCBCR",
-    }  # of RGB: `photometric` says what is given, not what is kept
-    tifffile.imwrite(
-        path, tiled, photometric="rgb", tile=(240, 240), compression="jpeg", compressionargs=jpeg
-    )
-    return path
+    return write_jpeg_slide(path, np.tile(pixels, (COPIES, COPIES, 1)), tile=240, level=90)
 
 
 def compressed(slide: Path, profile: str, out: Path) -> dict[str, Any]:

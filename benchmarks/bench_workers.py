@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
-import tifffile
 
 import results_file
 from adaslide import wiring
 from adaslide.domain.geometry import Region
+from jpeg_slide import write_jpeg_slide
 
 TESTS = Path(__file__).parent.parent / "tests"
 PATCH, SHARDS = 512, 4
@@ -32,10 +32,7 @@ def make_slide(path: Path) -> None:
     with wiring.open_slide(results_file.SAMPLE) as sample:
         tissue = sample.read(Region(0, 900, 4 * PATCH, PATCH))
     pixels = np.tile(tissue, (1, 4 * SHARDS, 1))
-    jpeg = {"outcolorspace": "YCBCR"}  # of RGB: `photometric` says what is given, not what is kept
-    tifffile.imwrite(
-        path, pixels, photometric="rgb", tile=(256, 256), compression="jpeg", compressionargs=jpeg
-    )
+    write_jpeg_slide(path, pixels)
 
 
 def run(cluster: Any, slide: str, floor: float) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Slides of pixels that a test has: TIFFs whose tiles are JPEG, as scanners write them."""
+"""Slides of pixels that a benchmark or a test has: TIFFs whose tiles are JPEG, as scanners write them."""
 
 from pathlib import Path
 from typing import Any
