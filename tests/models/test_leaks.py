@@ -17,12 +17,14 @@ TRAINED = {
     "fie-compact-x4": ("sr_train.txt",),
     "cda-ladder": ("sr_train.txt",),
     "cda-ladder-2": ("sr_train.txt",),
+    "cda-ladder-fast": ("sr_train.txt",),
     "cda-resnet18": ("sr_train.txt", "cls_oral_train.txt", "cls_crc_train.txt"),
 }
 CHOOSES_OR_TESTS = {
     "fie-compact-x4": HELD,
     "cda-ladder": HELD,
     "cda-ladder-2": HELD,
+    "cda-ladder-fast": HELD,
     "cda-resnet18": (*HELD, "cls_oral_val.txt", "cls_oral_test.txt"),
 }
 

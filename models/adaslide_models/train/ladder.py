@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from adaslide.adapters.agents.ladder import bytes_of, chances, next_rung
+from adaslide.adapters.agents.ladder import bytes_of, chances, next_rungs
 from adaslide.domain.profile import profile_named
 from adaslide_models import weights
 from adaslide_models.data.ladder_table import GLASS, LadderTable, load_table, make_table
@@ -168,11 +168,9 @@ class Run(State):
 def steps(net: nn.Module, patches: Patches, tried: torch.Tensor, price: float) -> list[int | None]:
     """What the search that serves would measure next of each patch; None where it would stop."""
     odds, sizes = net(patches.state(tried)).numpy().swapaxes(0, 1)
-    kept = torch.where(tried & patches.held, patches.bytes, torch.inf).amin(dim=1).tolist()
-    return [
-        next_rung(chance, size, done, best if np.isfinite(best) else None, price, WHOLE_BYTES)
-        for chance, size, done, best in zip(chances(odds), bytes_of(sizes), tried.numpy(), kept, strict=True)
-    ]
+    kept = torch.where(tried & patches.held, patches.bytes, torch.inf).amin(dim=1).double().numpy()
+    found = next_rungs(chances(odds), bytes_of(sizes), tried.numpy(), kept, price, WHOLE_BYTES)
+    return [None if place < 0 else int(place) for place in found]
 
 
 def followed(net: nn.Module, table: LadderTable, limits: np.ndarray, price: float) -> dict[str, float]:

@@ -85,6 +85,7 @@ def test_a_lambda_that_would_turn_nothing_is_refused():
         "archive@5": 0.0,
         "archive-fast@1": 0.0,
         "archive-fast@2": 0.0,
+        "archive-fast@3": 0.0,
         "paper@1": 0.5,
         "paper@2": 0.5,
     }

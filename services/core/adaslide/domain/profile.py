@@ -1,5 +1,6 @@
 """Profiles: named, versioned policies. A package names the one it was made with."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import isfinite
 
@@ -18,6 +19,7 @@ FIE_X2 = "fie-compact-x2@7e7aa466f203"
 CDA = "cda-resnet18@517f21440207"
 CDA_LADDER = "cda-ladder@a7ea9cced841"
 CDA_LADDER_2 = "cda-ladder-2@fa1b76387cd5"
+CDA_LADDER_FAST = "cda-ladder-fast@4edd18a6c14e"
 """Weights, pinned: their name and the first twelve digits of their ONNX file's sha256. Other weights
 of the same name would be another promise, and need another version of the profile."""
 
@@ -42,8 +44,9 @@ class Profile:
     ``judge`` finds the nuclei that are compared; ``second_judge`` looks at what was chosen by the first,
     and can only reject it. ``restorers`` are tried beside bicubic where a rung is restored, the better is
     kept; with a ``net_reach`` only where bicubic misses a floor, and the one of Dice by no more than that.
-    ``agent`` proposes the rung that is measured first, None the middle of the ladder; where
-    ``promotes`` is False nothing cheaper than its proposal is tried. All four are `OTSU` or pinned weights.
+    ``agent`` says what to measure first, that of a ladder also what next; None begins in the middle of the
+    ladder. Where ``promotes`` is False nothing cheaper than its proposal is tried. All four are `OTSU` or
+    pinned weights.
     ``lambda_`` is the paper's weight of lost information, None where no decision knows it. Under the paper's
     reward it turns nothing; where ``is_dial``, 0 keeps the cheapest rung that holds and more of it buys
     fidelity above the floors: from bytes to Dice, see `loss_price`.
@@ -212,14 +215,19 @@ _ARCHIVE_4 = replace(
     policy=Policy(),
 )
 _ARCHIVE_5 = replace(_ARCHIVE_4, version=5, net_reach=0.03)
-FAST_SPEEDS = {Rung.X4: 8, Rung.X2: 8, Rung.X4_3: 8, Rung.FINE: 9}
+_FAST_SPEEDS_1 = {Rung.X4: 8, Rung.X2: 8, Rung.X4_3: 8, Rung.FINE: 9}
+FAST_SPEEDS = {Rung.X4: 8, Rung.X2: 9, Rung.X4_3: 9, Rung.FINE: 9}
 """The encoder's effort in `archive-fast`, by what it costs (benchmarks/results/codec_settings.json)."""
 
 
-def _fast(archive: Profile, version: int) -> Profile:
+def _fast(archive: Profile, version: int, speeds: Mapping[Rung, int]) -> Profile:
     """``archive`` by a fast encoder, and without nets that restore."""
-    ladder = tuple(replace(spec, speed=FAST_SPEEDS[spec.rung]) for spec in archive.ladder)
+    ladder = tuple(replace(spec, speed=speeds[spec.rung]) for spec in archive.ladder)
     return replace(archive, name="archive-fast", version=version, ladder=ladder, restorers=(), net_reach=None)
+
+
+_ARCHIVE_FAST_2 = replace(_fast(_ARCHIVE_5, 2, _FAST_SPEEDS_1), judge=NUCLEI_LEAN)
+_ARCHIVE_FAST_3 = replace(_fast(_ARCHIVE_5, 3, FAST_SPEEDS), judge=NUCLEI_LEAN, agent=CDA_LADDER_FAST)
 
 
 VERSIONS: tuple[Profile, ...] = (
@@ -228,8 +236,9 @@ VERSIONS: tuple[Profile, ...] = (
     _ARCHIVE_3,
     _ARCHIVE_4,
     _ARCHIVE_5,
-    _fast(_ARCHIVE_4, 1),
-    replace(_fast(_ARCHIVE_5, 2), judge=NUCLEI_LEAN),
+    _fast(_ARCHIVE_4, 1, _FAST_SPEEDS_1),
+    _ARCHIVE_FAST_2,
+    _ARCHIVE_FAST_3,
     Profile("exact", 1, (), Floors(), allow_background=False),
     _PAPER_1,
     replace(_PAPER_1, version=2, judge=NUCLEI_UNET, restorers=(FIE_X4,), agent=CDA, promotes=False),

@@ -12,9 +12,10 @@ from adaslide.adapters.agents.ladder import (
     PER_RUNG,
     LadderAgent,
     LadderSearch,
-    climb,
+    climbs,
     looks,
     next_rung,
+    next_rungs,
     state_of,
 )
 from adaslide.adapters.inference.weights import Weights
@@ -72,6 +73,20 @@ class TestNextRung:
         place = next_rung(array(*chance), SIZES, np.array(tried), kept, price, WHOLE)
         assert place is None or not tried[place]
 
+    def test_patches_are_looked_at_alone(self):
+        random = np.random.default_rng(5)
+        chance = random.random((60, 5)).astype(np.float32)
+        size = random.uniform(500, 20000, (60, 5)).astype(np.float32)
+        tried = random.random((60, 5)) < 0.4
+        kept = np.where(random.random(60) < 0.5, np.inf, random.uniform(500, 20000, 60))
+        together = next_rungs(chance, size, tried, kept, 300, WHOLE)
+        each = [
+            next_rung(*one, None if np.isinf(best) else best, 300, WHOLE)
+            for *one, best in zip(chance, size, tried, kept, strict=True)
+        ]
+        assert [None if place < 0 else place for place in together] == each
+        assert len(set(each)) == 6
+
 
 class TestClimb:
     def test_against_all_ways_to_climb(self):
@@ -82,7 +97,7 @@ class TestClimb:
             costs = {way: expected(way, chance, size, price) for way in ways(4)}
             best = min(costs.values())
             firsts = {way[0] for way, cost in costs.items() if cost <= best * (1 + 1e-4)}
-            assert climb(chance, size, price, WHOLE) in firsts
+            assert climbs(chance[None], size[None], price, WHOLE)[0] in firsts
 
 
 def ways(rungs):

@@ -34,6 +34,8 @@ DICE_SPREAD = 0.1
 """What brings the numbers near 1."""
 AREA = 512 * 512
 """px of the patches that it learned from; at the borders of a slide there are smaller ones."""
+_NEVER = 1e12
+"""Bytes of a rung that is not to be tried again."""
 HALVINGS = 4
 COARSEST = 2**HALVINGS
 
@@ -175,38 +177,61 @@ def next_rung(
     price: float,
     whole_bytes: float,
 ) -> int | None:
-    """The rung to measure next. ``kept`` are the bytes of the best that holds so far, None for none;
+    """Of one patch: `next_rungs`. ``kept`` is None where nothing holds yet, and so is what is given where
+    nothing is worth a look."""
+    best = np.array([np.inf if kept is None else kept])
+    place = int(next_rungs(chance[None], size[None], tried[None], best, price, whole_bytes)[0])
+    return None if place < 0 else place
+
+
+def next_rungs(
+    chance: Vector,
+    size: Vector,
+    tried: npt.NDArray[np.bool_],
+    kept: npt.NDArray[np.float64],
+    price: float,
+    whole_bytes: float,
+) -> npt.NDArray[np.intp]:
+    """(B,): the rung to measure next of each patch, -1 where nothing is worth a look. ``chance``, ``size``
+    and ``tried`` are (B, rungs), ``kept`` (B,) the bytes of the best that holds so far, infinite for none;
     ``whole_bytes`` are those of the patch kept whole, which needs no measurement.
 
     With something to keep: the rung that promises to save most, if that is more than the price. Before
-    that: the beginning of the climb that is expected to end cheapest, `climb`.
+    that: the beginning of the climb that is expected to end cheapest, `climbs`.
     """
-    if kept is not None:
-        gain = np.where(tried, -np.inf, chance * (kept - size) - price)
-        best = int(gain.argmax())
-        return best if gain[best] > 0 else None
-    left = np.flatnonzero(~tried)
-    order = left[np.argsort(size[left], kind="stable")]
-    first = climb(chance[order], size[order], price, whole_bytes)
-    return None if first is None else int(order[first])
+    result = np.empty(len(kept), np.intp)
+    none = np.isinf(kept)
+    if none.any():
+        left, hope = np.where(tried[none], _NEVER, size[none]), np.where(tried[none], 0, chance[none])
+        order = np.argsort(left, axis=1, kind="stable")
+        left, hope = (np.take_along_axis(each, order, axis=1) for each in (left, hope))
+        first = climbs(hope, left, price, whole_bytes)
+        rung = np.take_along_axis(order, first[:, None], axis=1)[:, 0]
+        result[none] = np.where(first < 0, -1, rung)
+    if not none.all():
+        seen, best = tried[~none], kept[~none, None]
+        gain = np.where(seen, -np.inf, chance[~none] * (best - size[~none]) - price)
+        result[~none] = np.where(gain.max(axis=1) > 0, gain.argmax(axis=1), -1)
+    return result
 
 
-def climb(chance: Vector, size: Vector, price: float, whole_bytes: float) -> int | None:
-    """Where to start among rungs in the order of their ``size``, all untried: climbing until one holds, or
-    until nothing that is left is worth a look. None when that is so from the start.
+def climbs(chance: Vector, size: Vector, price: float, whole_bytes: float) -> npt.NDArray[np.intp]:
+    """(B,): where to start among (B, rungs) in the order of their ``size``, all untried: climbing until one
+    holds, or until nothing that is left is worth a look. -1 where that is so from the start.
 
     If a rung holds, so does every dearer one: ``chance`` is then the distribution of the cheapest that
     holds. Exact by dynamic programming from the patch kept whole downwards.
     """
-    known = np.maximum.accumulate(np.minimum(chance, 1 - 1e-6))
-    count = len(known)
-    ahead = np.full(count + 1, float(whole_bytes))  # expected bytes and price after rung k - 1 has failed
-    first: int | None = None
+    known = np.maximum.accumulate(np.minimum(chance, 1 - 1e-6), axis=1)
+    patches, count = known.shape
+    # Expected bytes and price after rung k - 1 has failed.
+    ahead = np.full((patches, count + 1), float(whole_bytes))
+    first = np.full(patches, -1)
     for below in range(count - 1, -1, -1):
-        failed = known[below - 1] if below else 0.0
-        holds = (known[below:] - failed) / (1 - failed)
-        cost = price + holds * size[below:] + (1 - holds) * ahead[below + 1 :]
-        best = int(cost.argmin())
-        first = below + best if cost[best] < whole_bytes else None
-        ahead[below] = min(cost[best], whole_bytes)
+        failed = known[:, below - 1 : below] if below else np.zeros((patches, 1), known.dtype)
+        holds = (known[:, below:] - failed) / (1 - failed)
+        cost = price + holds * size[:, below:] + (1 - holds) * ahead[:, below + 1 :]
+        least = cost.min(axis=1)
+        first = np.where(least < whole_bytes, below + cost.argmin(axis=1), -1)
+        ahead[:, below] = np.minimum(least, whole_bytes)
     return first
