@@ -1,6 +1,8 @@
 """Bisection through a ladder."""
 
+import math
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -78,11 +80,22 @@ def measured(size, dice, *, held=True):
 
 def dialled(ladder, price, proposed=0):
     """(the rung kept, how many were measured) of a ladder of `Tried`."""
+    search, tried = turned(ladder, price, proposed)
+    return search.kept(tried), len(tried)
+
+
+def climbed(ladder, price, proposed=0):
+    """For how many bytes the patch would be kept whole."""
+    search, tried = turned(ladder, price, proposed)
+    return search.cost(tried)
+
+
+def turned(ladder, price, proposed):
     search, tried = Dial(Bisection(len(ladder), proposed), len(ladder), price), {}
     while (place := search.next(tried)) is not None:
         assert place not in tried
         tried[place] = ladder[place]
-    return search.kept(tried), len(tried)
+    return search, tried
 
 
 LADDERS = st.lists(
@@ -107,6 +120,23 @@ def test_neither_bytes_nor_dice_fall_when_the_price_of_loss_rises(ladder, propos
         dice = [ladder[place].fidelity.dice for place in kept]
         assert sizes == sorted(sizes)
         assert dice == sorted(dice)
+
+
+@given(LADDERS, st.integers(0, 11), st.lists(st.floats(1, 1e7), min_size=2, max_size=12))
+def test_what_is_kept_whole_stays_whole_when_the_price_rises(ladder, proposed, prices):
+    costs = [climbed(ladder, price, proposed) for price in sorted(prices)]
+    assert all(after >= before * (1 - 1e-9) for before, after in pairwise(costs))
+
+
+def test_a_later_step_does_not_bring_back_what_was_kept_whole():
+    """At 26,000 the climb rests at the first step, which costs 6,200. At 51,000 it goes on, and the last
+    costs 4,510: less than the whole, which was kept before."""
+    ladder = [measured(1000, 0.80), measured(3500, 0.85), measured(4000, 0.99)]
+    assert dialled(ladder, 26_000)[0] == 0
+    assert climbed(ladder, 26_000) == pytest.approx(6_200)
+    assert dialled(ladder, 51_000)[0] == 2
+    assert climbed(ladder, 51_000) == pytest.approx(11_000)
+    assert climbed([measured(1000, 0.8, held=False)], 5_000) == math.inf
 
 
 def test_a_step_is_taken_when_it_is_worth_its_bytes():

@@ -3,6 +3,8 @@ dearer one where what it loses less is worth its bytes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
+from math import inf
 from typing import Protocol
 
 from adaslide.domain.fidelity import Measurable
@@ -159,3 +161,20 @@ class Dial:
     def kept(self, tried: Mapping[int, Tried]) -> int | None:
         """The last step that was worth its bytes."""
         return self.steps[-1] if self.steps else None
+
+    def cost(self, tried: Mapping[int, Tried]) -> float:
+        """Bytes for which the patch kept whole is no dearer than a step: the most that a step costs, its loss
+        priced as the climb leaves it. Infinite without a step.
+
+        A later step may cost less than one before it at the price that it takes. Were only the last one
+        asked, a patch would be kept whole at one price and not at a higher one.
+        """
+        if not self.steps:
+            return inf
+        most, left_at = 0.0, 0.0
+        for step, after in pairwise(tried[place] for place in self.steps):
+            gain = after.fidelity.dice - step.fidelity.dice
+            left_at = max(left_at, (after.bytes - step.bytes) / gain)
+            most = max(most, step.bytes + left_at * (1 - step.fidelity.dice))
+        last = tried[self.steps[-1]]
+        return max(most, last.bytes + self._price * (1 - last.fidelity.dice))

@@ -131,11 +131,13 @@ class PatchEncoder:
     def _chosen(self, patch: PatchInput, measurer: Measurer) -> EncodedPatch:
         price = self.profile.loss_price * patch.whole_bytes
         search: Search = self.agent.search(measurer.original, self.profile, patch.whole_bytes)
-        if price > 0:
-            search = Dial(search, len(self.profile.ladder), price)
-        found = self._searched(patch.source, measurer, search)
+        dial = Dial(search, len(self.profile.ladder), price) if price > 0 else None
+        found = self._searched(patch.source, measurer, dial or search)
         chosen = None if found.kept is None else found.measured[found.kept]
-        kept = self._cheaper_whole(patch, chosen, price)
+        cost = len(chosen.payload) if chosen else inf
+        if dial:
+            cost = dial.cost(found.tried)
+        kept = self._cheaper_whole(patch, chosen, cost)
         place = found.kept
         if chosen is None or kept.spec is not chosen.spec:
             place = None
@@ -263,11 +265,9 @@ class PatchEncoder:
         colour = measurer.measure_colour(pixels[: source.valid_height, : source.valid_width])
         return _Kept(BACKGROUND, payload, pixels, Fidelity(nan, nan, nan, *colour))
 
-    def _cheaper_whole(self, patch: PatchInput, chosen: _Candidate | None, price: float) -> _Kept:
-        """``chosen``, or the patch kept whole where nothing was chosen or that takes no more bytes, those
-        counted that what is lost of it costs."""
+    def _cheaper_whole(self, patch: PatchInput, chosen: _Candidate | None, cost: float) -> _Kept:
+        """``chosen``, or the patch kept whole where nothing was or that takes no more bytes than ``cost``."""
         source = patch.source
-        cost = len(chosen.payload) + price * (1 - chosen.measured.dice) if chosen else inf
         if chosen and cost < LEAST_EXACT_SHARE * patch.source_bytes:
             return chosen.kept()
         exact = self._shown_exact(source)
