@@ -217,7 +217,8 @@ _ARCHIVE_4 = replace(
 _ARCHIVE_5 = replace(_ARCHIVE_4, version=5, net_reach=0.03)
 _FAST_SPEEDS_1 = {Rung.X4: 8, Rung.X2: 8, Rung.X4_3: 8, Rung.FINE: 9}
 FAST_SPEEDS = {Rung.X4: 8, Rung.X2: 9, Rung.X4_3: 9, Rung.FINE: 9}
-"""The encoder's effort in `archive-fast`, by what it costs (benchmarks/results/codec_settings.json)."""
+"""The encoder's effort in `archive-fast`, by what it costs (benchmarks/results/codec_settings.json; x4-3: as
+between x2 and fine)."""
 
 
 def _fast(archive: Profile, version: int, speeds: Mapping[Rung, int]) -> Profile:
