@@ -29,7 +29,7 @@ from adaslide.domain.geometry import Region
 from adaslide.domain.profile import PROFILES as PRESENT
 from jpeg_slide import write_jpeg_slide
 
-PROFILES = ("archive", "archive-fast", "archive-fast@2")
+PROFILES = ("archive", "archive-fast", "archive-fast@3")
 MPP = 0.5
 ROUNDS = 2
 """The better counts: the first also loads the nets from disk."""

@@ -26,7 +26,7 @@ from adaslide.ports.rungs import PatchSource
 PATCH = 256
 ARCHIVE = PROFILES["archive"]
 MPP = 0.499
-X4 = ARCHIVE.ladder[1]
+X4 = ARCHIVE.ladder[0]
 fresh_codecs = codec_runtime.rung_codecs.__wrapped__
 """As in a process of its own: nothing looked up before."""
 

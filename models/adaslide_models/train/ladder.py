@@ -246,7 +246,6 @@ def _release(run: Run, table: LadderTable, val: LadderTable) -> None:
     result = {
         **run.release(NAME, lambda net, path: weights.export_vector_onnx(net, size, path)),
         "rungs": table.rungs.tolist(),
-        "price": config.price,
         "profile": table.profile,
         "patches": len(table),
         "val_patches": len(val),

@@ -46,7 +46,9 @@ class Profile:
     kept; with a ``net_reach`` only where bicubic misses a floor, and the one of Dice by no more than that.
     ``agent`` says what to measure first, that of a ladder also what next; None begins in the middle of the
     ladder. Where ``promotes`` is False nothing cheaper than its proposal is tried. All four are `OTSU` or
-    pinned weights.
+    pinned weights. ``measurement_price`` are the bytes that a measurement must promise an agent of a ladder
+    to save: the same for every patch, since it takes as long on each, and nothing else gives the fewest
+    bytes for as many measurements of a slide.
     ``lambda_`` is the paper's weight of lost information, None where no decision knows it. Under the paper's
     reward it turns nothing; where ``is_dial``, 0 keeps the cheapest rung that holds and more of it buys
     fidelity above the floors: from bytes to Dice, see `loss_price`.
@@ -66,6 +68,7 @@ class Profile:
     net_reach: float | None = None
     agent: str | None = None
     promotes: bool = True
+    measurement_price: float = 500.0
     policy: Policy | None = None
 
     @property
@@ -215,6 +218,14 @@ _ARCHIVE_4 = replace(
     policy=Policy(),
 )
 _ARCHIVE_5 = replace(_ARCHIVE_4, version=5, net_reach=0.03)
+
+
+def _without(ladder: tuple[RungSpec, ...], *unused: str) -> tuple[RungSpec, ...]:
+    """``ladder`` without the rungs that less than a hundredth of patches ended with, on any set and floor."""
+    return tuple(spec for spec in ladder if spec.name not in unused)
+
+
+_ARCHIVE_6 = replace(_ARCHIVE_5, version=6, ladder=_without(_ARCHIVE_5.ladder, "x4-q30", "fine-q16"))
 _FAST_SPEEDS_1 = {Rung.X4: 8, Rung.X2: 8, Rung.X4_3: 8, Rung.FINE: 9}
 FAST_SPEEDS = {Rung.X4: 8, Rung.X2: 9, Rung.X4_3: 9, Rung.FINE: 9}
 """The encoder's effort in `archive-fast`, by what it costs (benchmarks/results/codec_settings.json; x4-3: as
@@ -229,6 +240,12 @@ def _fast(archive: Profile, version: int, speeds: Mapping[Rung, int]) -> Profile
 
 _ARCHIVE_FAST_2 = replace(_fast(_ARCHIVE_5, 2, _FAST_SPEEDS_1), judge=NUCLEI_LEAN)
 _ARCHIVE_FAST_3 = replace(_fast(_ARCHIVE_5, 3, FAST_SPEEDS), judge=NUCLEI_LEAN, agent=CDA_LADDER_FAST)
+_ARCHIVE_FAST_4 = replace(
+    _ARCHIVE_FAST_3,
+    version=4,
+    ladder=_without(_ARCHIVE_FAST_3.ladder, "x4-q30", "x2-q20"),
+    measurement_price=1000.0,
+)
 
 
 VERSIONS: tuple[Profile, ...] = (
@@ -237,9 +254,11 @@ VERSIONS: tuple[Profile, ...] = (
     _ARCHIVE_3,
     _ARCHIVE_4,
     _ARCHIVE_5,
+    _ARCHIVE_6,
     _fast(_ARCHIVE_4, 1, _FAST_SPEEDS_1),
     _ARCHIVE_FAST_2,
     _ARCHIVE_FAST_3,
+    _ARCHIVE_FAST_4,
     Profile("exact", 1, (), Floors(), allow_background=False),
     _PAPER_1,
     replace(_PAPER_1, version=2, judge=NUCLEI_UNET, restorers=(FIE_X4,), agent=CDA, promotes=False),

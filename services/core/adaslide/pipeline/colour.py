@@ -1,7 +1,7 @@
 """Difference in colour: CIE76, the distance in CIELAB (D65, 2 degrees) of two sRGB images (IEC 61966-2-1).
 
-As scikit-image has it, to 1e-4, in a fifth of the time: gamma is looked up, cube roots are exponentials of
-logarithms, which processors have, and pieces stay in the processor's cache.
+As scikit-image has it, to 1e-4, in a sixth of the time: gamma is looked up, cube roots are guessed from the
+exponent and made exact by two steps, and pieces stay in the processor's cache.
 """
 
 from collections.abc import Iterator
@@ -20,6 +20,8 @@ _WHITE = np.array([0.95047, 1.0, 1.08883])
 _RELATIVE = (_XYZ / _WHITE[:, None]).astype(np.float32)
 _KNEE, _SLOPE = np.float32(0.008856), np.float32(7.787)
 """Below the knee the cube root is a line."""
+_THIRD_OF_BIAS = np.int32(709921077)
+"""Two thirds of the exponent's bias, as bits of a float32, less what makes the greatest error least."""
 _PIECE = 1 << 14
 """Pixels that are converted at once."""
 
@@ -55,12 +57,30 @@ def _pieces(pixels: Pixels) -> Iterator[tuple[Pixels, slice]]:
 def _roots(pixels: Pixels) -> Plane:
     """(3, n) of (n, 3)."""
     relative: Plane = _RELATIVE @ np.take(_LINEAR, pixels.T)
-    roots = np.log(np.maximum(relative, _KNEE))
-    roots /= 3
-    np.exp(roots, out=roots)
+    above = np.maximum(relative, _KNEE)
+    roots = _cube_roots(above)
     # The line goes on where the root ends, but for what the knee's rounding leaves (3e-6).
-    below = np.minimum(relative, _KNEE)
-    below -= _KNEE
-    below *= _SLOPE
-    roots += below
+    relative -= above
+    relative *= _SLOPE
+    roots += relative
+    return roots
+
+
+def _cube_roots(values: Plane) -> Plane:
+    """Of positive ``values``, to a last digit: a third of the bits is the root's logarithm to 3 %, Halley's
+    step makes that 2e-5, and Newton's what single precision holds."""
+    roots: Plane = (values.view(np.int32) // np.int32(3) + _THIRD_OF_BIAS).view(np.float32)
+    cubes = roots * roots
+    cubes *= roots
+    over = cubes + values
+    over += values
+    cubes += cubes
+    cubes += values
+    over /= cubes
+    roots *= over
+    squares = roots * roots
+    np.divide(values, squares, out=squares)
+    squares -= roots
+    squares /= 3
+    roots += squares
     return roots

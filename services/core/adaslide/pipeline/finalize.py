@@ -7,12 +7,13 @@ from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import repeat
 from typing import Any
 
 import numpy as np
 
 from adaslide.domain.errors import ChecksumMismatch, QualityBelowFloor
-from adaslide.domain.geometry import SHARD_PATCHES, PatchGrid, PatchIndex, ShardIndex
+from adaslide.domain.geometry import SHARD_PATCHES, PatchGrid, PatchIndex, Region, ShardIndex
 from adaslide.domain.pixels import Pixels, pad_to, shrink
 from adaslide.domain.rung import Codec, Rung, RungSpec
 from adaslide.package.layout import ROOT_KEY, compact_json
@@ -26,7 +27,7 @@ from adaslide.pipeline.fit_ratio import Fitted, Scratch, fit_ratio
 from adaslide.pipeline.plan import CompressionPlan
 from adaslide.pipeline.totals import totals_of
 from adaslide.ports.objects import ObjectStore, ReadStore
-from adaslide.ports.rungs import PatchSource
+from adaslide.ports.rungs import PatchSource, RungCodec
 
 OVERVIEW = RungSpec(Rung.FINE, Codec.AVIF, 1, 60, speed=6)
 ROOT_SLACK = 64
@@ -86,7 +87,7 @@ def finalize(
     floor, and `RatioOutOfReach` where the plan's target ratio cannot be reached (`fit_ratio`).
     """
     maps, overview, runtimes = _collected(plan, scratch)
-    _write_overviews(plan, package, overview, checker)
+    _write_overviews(plan, package, overview, checker.codecs[Rung.FINE], executor)
     write_level(package, levels_of(plan.facts.size, plan.patch)[0], plan.patch, plan.fill)
     if plan.facts.icc:
         write_icc(package, plan.facts.icc)
@@ -123,18 +124,24 @@ def _collected(plan: CompressionPlan, scratch: Scratch) -> tuple[PatchMaps, Pixe
 
 
 def _write_overviews(
-    plan: CompressionPlan, package: ObjectStore, overview: Pixels, checker: PatchChecker
+    plan: CompressionPlan, package: ObjectStore, overview: Pixels, codec: RungCodec, executor: Executor
 ) -> None:
     for level in levels_of(plan.facts.size, plan.patch)[1:]:
         grid = PatchGrid(level.size, plan.patch)
         payloads: dict[PatchIndex, bytes] = {}
-        for index in (index for shard in grid.shards() for index in grid.patches_of(shard)):
-            region = grid.region(index)
-            pixels = overview[region.y : region.bottom, region.x : region.right]
-            source = PatchSource(pad_to(pixels, plan.patch, plan.patch), region.width, region.height)
-            payloads[index] = checker.codecs[Rung.FINE].encode(source, OVERVIEW)
+        for row in range(grid.rows):  # at once: all would be another copy of the overview
+            indices = [PatchIndex(row, col) for col in range(grid.cols)]
+            sources = [_padded(overview, grid.region(index), plan.patch) for index in indices]
+            coded = executor.map(codec.encode, sources, repeat(OVERVIEW))
+            payloads.update(zip(indices, coded, strict=True))
         write_level(package, level, plan.patch, plan.fill, payloads)
         overview = shrink(overview, OVERVIEW_STEP)
+
+
+def _padded(overview: Pixels, region: Region, patch: int) -> PatchSource:
+    """The patch of ``overview`` at ``region``."""
+    pixels = overview[region.y : region.bottom, region.x : region.right]
+    return PatchSource(pad_to(pixels, patch, patch), region.width, region.height)
 
 
 @dataclass(frozen=True, slots=True)

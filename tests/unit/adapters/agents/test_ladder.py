@@ -18,7 +18,7 @@ from adaslide.adapters.agents.ladder import (
     next_rungs,
     state_of,
 )
-from adaslide.adapters.inference.weights import Weights
+from adaslide.adapters.inference.weights import Weights, weights_pinned
 from adaslide.domain.errors import ModelError
 from adaslide.domain.fidelity import IDENTICAL, Floors
 from adaslide.domain.profile import PROFILES
@@ -159,18 +159,29 @@ def test_looks_tell_detail_and_colour(sample_pixels):
 
 
 def test_it_knows_its_ladder_only(tmp_path):
-    table = {"rungs": ["x4-q30", "fine-q40"], "price": 600}
+    table = {"rungs": ["x4-q30", "fine-q40"]}
     weights = Weights("cda-ladder", "agent", tmp_path / "none.onnx", bytes(32), table)
     agent = LadderAgent.of(weights)
     with pytest.raises(ModelError, match="ladder of"):
         agent.search(np.zeros((8, 8, 3), np.uint8), PROFILES["paper"], 1000)
-    for wrong in (
-        {},
-        {"rungs": [], "price": 1},
-        {"rungs": ["a"], "price": 0},
-        {"rungs": ["a"], "price": "x"},
-    ):
+    for wrong in ({}, {"rungs": []}, {"rungs": 3}):
         with pytest.raises(ModelError, match="no agent"):
             LadderAgent.of(replace(weights, table=wrong))
     with pytest.raises(ModelError, match="no agent"):
         LadderAgent.of(replace(weights, kind="restorer"))
+
+
+def test_the_profile_says_what_a_measurement_must_promise(sample_pixels):
+    agent = LadderAgent.of(weights_pinned(PROFILES["archive-fast"].agent))
+    patch = sample_pixels[1000:1512, 800:1312]
+
+    def measured(price):
+        """Rungs that are measured until the search ends, where all but the five cheapest hold."""
+        profile = replace(PROFILES["archive-fast"], measurement_price=price)
+        search, found = agent.search(patch, profile, 40_000), {}
+        while (place := search.next(found)) is not None:
+            held = place >= 5
+            found[place] = tried(1000 + 300 * place, 0.9 if held else 0.8, held=held)
+        return len(found)
+
+    assert measured(1.0) > measured(1000.0) > measured(50_000.0) == 0

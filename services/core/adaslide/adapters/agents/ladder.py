@@ -83,24 +83,21 @@ def state_of(seen: Vector, floors: Floors, tried: Mapping[int, Tried], rungs: in
 @dataclass(frozen=True, slots=True)
 class LadderAgent:
     """`Agent` by a net that maps a (1, n) state to (1, 2, rungs): the log-odds that each rung holds, and the
-    logarithm of its bytes as `state_of` scales it. ``rungs`` are the names of the ladder that it learned,
-    ``price`` are the bytes that a measurement must promise to save: the same for every patch, since it takes
-    as long on each, and nothing else gives the fewest bytes for as many measurements of a slide."""
+    logarithm of its bytes as `state_of` scales it. ``rungs`` are the names of the ladder that it learned."""
 
     model: OnnxModel
     rungs: tuple[str, ...]
-    price: float
 
     @classmethod
     def of(cls, weights: Weights, threads: int = 1) -> Self:
         """The agent of an installed weight. Raises `ModelError` when it is none."""
         try:
-            rungs, price = tuple(map(str, weights.table["rungs"])), float(weights.table["price"])
-        except (KeyError, TypeError, ValueError) as error:
+            rungs = tuple(map(str, weights.table["rungs"]))
+        except (KeyError, TypeError) as error:
             raise ModelError(f"the weights {weights.name} are no agent of a ladder") from error
-        if weights.kind != "agent" or not rungs or not price > 0:
+        if weights.kind != "agent" or not rungs:
             raise ModelError(f"the weights {weights.name} are no agent of a ladder")
-        return cls(OnnxModel(weights.path, weights.digest, threads), rungs, price)
+        return cls(OnnxModel(weights.path, weights.digest, threads), rungs)
 
     def check(self, profile: Profile) -> None:
         """Raises `ModelError` for a profile with a rung that it did not learn."""
@@ -114,7 +111,7 @@ class LadderAgent:
         scale = AREA / (image.shape[0] * image.shape[1])
         foretold = partial(self._foretold, looks(image), profile.floors, own, scale)
         small = [place for place, spec in enumerate(profile.ladder) if spec.rung in RESTORED_RUNGS]
-        return LadderSearch(foretold, self.price, whole_bytes, small)
+        return LadderSearch(foretold, profile.measurement_price, whole_bytes, small)
 
     def _foretold(
         self, seen: Vector, floors: Floors, own: list[int], scale: float, tried: Mapping[int, Tried]
@@ -153,12 +150,14 @@ class LadderSearch:
         self._price = price
         self._whole_bytes = whole_bytes
         chance, size = foretold({})
-        first = next_rung(chance, size, np.zeros(len(chance), bool), None, price, whole_bytes)
-        self.proposed = len(chance) if first is None else first
+        self._first = next_rung(chance, size, np.zeros(len(chance), bool), None, price, whole_bytes)
+        self.proposed = len(chance) if self._first is None else self._first
         self.p_compress = max((float(chance[place]) for place in small), default=None)
 
     def next(self, tried: Mapping[int, Tried]) -> int | None:
         """None when nothing cheaper is worth a look."""
+        if not tried:
+            return self._first
         held = [float(one.bytes) for one in tried.values() if one.held]
         chance, size = self._foretold(tried)
         seen = np.array([place in tried for place in range(len(chance))])

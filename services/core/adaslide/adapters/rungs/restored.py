@@ -81,9 +81,11 @@ class RestoredRung:
         return self.restorer(params.scale, params.restorer_digest).restore([low])[0]
 
     def before_net(self, payload: bytes, patch: int) -> Pixels | None:
-        params, low = image_of(payload, patch)
+        params = Envelope.unpack(payload).params
+        if not isinstance(params, ImageParams) or not params.restorer_digest:
+            return None
         self.restorer(params.scale, params.restorer_digest)
-        return low if params.restorer_digest else None
+        return image_of(payload, patch)[1]
 
     def preview(self, payload: bytes, patch: int, factor: int) -> Pixels:
         params, low = image_of(payload, patch)
