@@ -247,7 +247,8 @@ def report(
     """Write one self-contained page about a package."""
     from adaslide import library
 
-    library.write_report(package, out, against)
+    with _progress("trying other formats") as advance:
+        library.write_report(package, out, against, progress=advance)
     console.print(f"wrote {out}", highlight=False)
 
 

@@ -157,9 +157,17 @@ def draw_map(path: Path, layer: str, out: Path) -> None:
     Image.fromarray(rgba).save(out, "PNG")
 
 
-def write_report(path: Path, out: Path, slide: Path | None = None, *, formats: bool = True) -> None:
+def write_report(
+    path: Path,
+    out: Path,
+    slide: Path | None = None,
+    *,
+    formats: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
     """Writes the page about the package; with ``slide``, patches before and after, and, where ``formats``
-    is True, other formats on the same patches, which takes about as long as compressing did."""
+    is True, other formats on the same patches, which takes about as long as compressing did: ``progress`` is
+    told (patches done, patches in all)."""
     package = open_package(path)
     restoration = wiring.restoration(package)
     if slide is None:
@@ -167,5 +175,5 @@ def write_report(path: Path, out: Path, slide: Path | None = None, *, formats: b
     else:
         with wiring.open_slide(slide) as reader:
             others = wiring.baselines(package) if formats else {}
-            page = render_report(package, restoration, reader, others)
+            page = render_report(package, restoration, reader, others, progress)
     out.write_text(page, encoding="utf-8")

@@ -213,9 +213,16 @@ def test_the_agents_map_is_shown_where_an_agent_estimated_something(restored_pac
 
 
 def test_a_package_without_second_judge_has_no_column_for_it(slide):
-    package = compressed(slide, "archive@1")
+    package, told = compressed(slide, "archive@1"), []
     with wiring.open_slide(slide) as reader:
-        page = render_report(package, Restoration(package, codec_runtime), reader, {"JPEG": as_jpeg})
+        page = render_report(
+            package,
+            Restoration(package, codec_runtime),
+            reader,
+            {"JPEG": as_jpeg},
+            progress=lambda done, total: told.append((done, total)),
+        )
+    assert told == [(done, len(told)) for done in range(1, len(told) + 1)] != []
     assert "2nd judge" not in page
     assert "second judge" not in page.replace("No second judge", "")
     assert not re.search(r"\bnan\b", Page(page).text)

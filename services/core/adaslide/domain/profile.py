@@ -241,10 +241,7 @@ def _fast(archive: Profile, version: int, speeds: Mapping[Rung, int]) -> Profile
 _ARCHIVE_FAST_2 = replace(_fast(_ARCHIVE_5, 2, _FAST_SPEEDS_1), judge=NUCLEI_LEAN)
 _ARCHIVE_FAST_3 = replace(_fast(_ARCHIVE_5, 3, FAST_SPEEDS), judge=NUCLEI_LEAN, agent=CDA_LADDER_FAST)
 _ARCHIVE_FAST_4 = replace(
-    _ARCHIVE_FAST_3,
-    version=4,
-    ladder=_without(_ARCHIVE_FAST_3.ladder, "x4-q30", "x2-q20"),
-    measurement_price=1000.0,
+    _ARCHIVE_FAST_3, version=4, ladder=_without(_ARCHIVE_FAST_3.ladder, "x4-q30", "x2-q20")
 )
 
 

@@ -146,8 +146,10 @@ def compare_baselines(
     source: SlideReader,
     baselines: Mapping[str, Baseline],
     floors: Mapping[str, float],
+    progress: Callable[[int, int], None] | None = None,
 ) -> tuple[int, list[BaselineRow]]:
     """The number of patches tried, and a row for the package and for each baseline, fewest bytes first.
+    ``progress`` is told (patches done, patches in all).
 
     The same patches for all: those that hold tissue and could be read, at most `BASELINE_PATCHES`.
     The package's row counts payloads; index, overviews and metadata stand elsewhere on the page.
@@ -159,10 +161,12 @@ def compare_baselines(
     chosen = [PatchIndex(int(row), int(col)) for row, col in places[spread]]
     own = [(int(maps.decision["bytes"][i.row, i.col]), maps.fidelity(i)) for i in chosen]
     tried: dict[str, list[tuple[int, Fidelity]]] = {THIS_PACKAGE: own} | {name: [] for name in baselines}
-    for index in chosen:
+    for done, index in enumerate(chosen, 1):
         pixels = source.read(package.grid.region(index))
         for name, baseline in baselines.items():
             tried[name].append(baseline(pixels))
+        if progress:
+            progress(done, len(chosen))
     rows = [_baseline_row(name, results, limits) for name, results in tried.items() if results]
     return len(chosen), sorted(rows, key=lambda row: row.bytes)
 

@@ -1,7 +1,7 @@
 """Renders the page: evidence in, one HTML document out."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -88,11 +88,13 @@ def render_report(
     restoration: Restoration,
     source: SlideReader | None = None,
     baselines: Mapping[str, Baseline] = NO_BASELINES,
+    progress: Callable[[int, int], None] | None = None,
 ) -> str:
     """One HTML document that fetches nothing. Its numbers are those of `inspect`.
 
     ``restoration`` reads ``package``. ``source`` is the slide that it was made of: with it the worst
-    patches are shown beside their originals, and ``baselines``, by name, are tried on the same patches.
+    patches are shown beside their originals, and ``baselines``, by name, are tried on the same patches,
+    of which ``progress`` is told (done, in all).
     Raises `Conflict` when ``source`` is another slide, `PackageError` for a damaged package.
     """
     if source is not None:
@@ -100,7 +102,7 @@ def render_report(
     facts, maps, size = inspect(package), package.maps, package.info.size
     floors = {name: float(floor) for name, floor in facts["floor"].items() if floor}
     shares, restorers = rung_shares(facts), restored_by(package)
-    tried, rows = compare_baselines(package, source, baselines, floors) if source else (0, [])
+    tried, rows = compare_baselines(package, source, baselines, floors, progress) if source else (0, [])
     return (
         _environment()
         .get_template("report.html.j2")
