@@ -220,9 +220,9 @@ _ARCHIVE_4 = replace(
 _ARCHIVE_5 = replace(_ARCHIVE_4, version=5, net_reach=0.03)
 
 
-def _without(ladder: tuple[RungSpec, ...], *unused: str) -> tuple[RungSpec, ...]:
-    """``ladder`` without the rungs that less than a hundredth of patches ended with, on any set and floor."""
-    return tuple(spec for spec in ladder if spec.name not in unused)
+def _without(ladder: tuple[RungSpec, ...], *names: str) -> tuple[RungSpec, ...]:
+    """``ladder`` without the rungs of these ``names``; docs/adr/0025 says which are hardly taken."""
+    return tuple(spec for spec in ladder if spec.name not in names)
 
 
 _ARCHIVE_6 = replace(_ARCHIVE_5, version=6, ladder=_without(_ARCHIVE_5.ladder, "x4-q30", "fine-q16"))
