@@ -43,7 +43,7 @@ def test_the_document_has_what_others_read(document):
     assert set(document["advantage"]) == {"uniform_p5", "uniform_mean", "paper_mean", "oracle_gap"}
     assert set(document["by_floor"]) == {"0.7", "0.85"}
     for row in document["rows"]:
-        assert {"name", "setting", "bytes", "psnr", "ssim", "dice_mean", "dice_p5"} <= set(row)
+        assert {"name", "setting", "bytes", "psnr", "ssim", "delta_e", "dice_mean", "dice_p5"} <= set(row)
     assert {"images", "lab"} == set(document["by_source"])
 
 
@@ -82,6 +82,7 @@ def test_what_was_chosen_patch_by_patch_stands_beside_ours(document):
     assert bytes_of["published pair"] > 0
     own = document["by_floor"]["0.85"]
     assert own["oracle_over_no_restoring"] <= own["oracle_over_no_nets"] <= 1
+    assert 0 < own["stained_p5"] < own["uniform_p5"]
 
 
 def test_bytes_and_fidelity_of_a_uniform_codec_rise_together(document):

@@ -183,7 +183,7 @@ def test_the_reward_rises_and_what_is_served_is_what_was_trained(config, made_up
         np.testing.assert_allclose(served.model.run(planes), expected, atol=1e-4)
     for shape in ((1, 3, 32, 32), (2, 3, 33, 70), (3, 3, 120, 128)):
         assert served.model.run(np.zeros(shape, np.float32)).shape == shape[:1]
-    assert served.search(tissue(0, fine=False), profile_named(SEARCHED), 40_000).proposed < 12
+    assert served.search(tissue(0, fine=False), 0.5, profile_named(SEARCHED), 40_000).proposed < 12
 
 
 def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(config, made_up):

@@ -26,7 +26,7 @@ COSTS = (2, 2, 2, 1, 1, 1, 1, 1)
 class Starts:
     place: int
 
-    def search(self, image, profile, whole_bytes):
+    def search(self, image, mpp, profile, whole_bytes):
         return Bisection(len(profile.ladder), self.place)
 
 

@@ -18,6 +18,8 @@ TRAINED = {
     "cda-ladder": ("sr_train.txt",),
     "cda-ladder-2": ("sr_train.txt",),
     "cda-ladder-fast": ("sr_train.txt",),
+    "cda-ladder-3": ("sr_train.txt",),
+    "cda-ladder-fast-2": ("sr_train.txt",),
     "cda-resnet18": ("sr_train.txt", "cls_oral_train.txt", "cls_crc_train.txt"),
 }
 CHOOSES_OR_TESTS = {
@@ -25,6 +27,8 @@ CHOOSES_OR_TESTS = {
     "cda-ladder": HELD,
     "cda-ladder-2": HELD,
     "cda-ladder-fast": HELD,
+    "cda-ladder-3": HELD,
+    "cda-ladder-fast-2": HELD,
     "cda-resnet18": (*HELD, "cls_oral_val.txt", "cls_oral_test.txt"),
 }
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from adaslide.domain.fidelity import METRICS, Floors
 from adaslide.domain.profile import profile_named
 from adaslide.domain.rung import Rung
+from adaslide_models.evaluate.rate_fidelity.contestants import STAINED
 from adaslide_models.evaluate.rate_fidelity.curves import (
     bytes_at,
     cheapest_uniform,
@@ -77,6 +78,17 @@ class TestBytesAt:
             assert sizes[max(first - 1, 0)] <= found <= sizes[first]
 
 
+def test_our_own_coding_for_every_patch_is_none_of_the_codecs():
+    """It is cheaper, and told apart: what it saves is not that something was chosen."""
+    columns = (*COLUMNS, Column(STAINED, "q1"))
+    sizes = np.hstack([MEASURED.bytes, np.full((3, 1), 10.0)])
+    best = np.ones((3, 1, len(METRICS)))
+    contest = Table(columns, sizes, np.hstack([MEASURED.fidelity, best]))
+    every = np.arange(3)
+    assert cheapest_uniform(contest, every, mean, 0.9) == cheapest_uniform(MEASURED, every, mean, 0.9)
+    assert cheapest_uniform(contest, every, mean, 0.9, stained=True) == (10.0, STAINED)
+
+
 def test_the_cheapest_codec_is_named():
     every = np.arange(3)
     size, name = cheapest_uniform(MEASURED, every, mean, 0.72)
@@ -122,7 +134,7 @@ def one_of_ours(floor, lambda_=0.0):
 
 def test_a_setting_is_compared_only_where_it_holds_the_floor():
     ours = Settings(
-        profile_named("archive"), [one_of_ours(f) for f in (0.8, 0.85, 0.9)], [one_of_ours(0.85, 0.1)]
+        profile_named("archive"), 0.5, [one_of_ours(f) for f in (0.8, 0.85, 0.9)], [one_of_ours(0.85, 0.1)]
     )
 
     def settings(floor):

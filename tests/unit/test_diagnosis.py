@@ -55,7 +55,9 @@ def test_the_agent_is_asked():
     assert abs(CdaAgent.of(agent).probability(_picture()) - told) < 5e-4
 
 
-@pytest.mark.parametrize("name", ["cda-ladder@", "cda-ladder-2@", "cda-ladder-fast@"])
+@pytest.mark.parametrize(
+    "name", ["cda-ladder@", "cda-ladder-2@", "cda-ladder-fast@", "cda-ladder-3@", "cda-ladder-fast-2@"]
+)
 def test_the_agent_of_a_ladder_is_asked(name):
     check = check_of(name)
     assert check.ok, check.detail

@@ -26,7 +26,8 @@ from adaslide.ports.rungs import PatchSource
 PATCH = 256
 ARCHIVE = PROFILES["archive"]
 MPP = 0.499
-X4 = ARCHIVE.ladder[0]
+(X4,) = (spec for spec in profile_named("archive@6").ladder if spec.name == "x4-q45")
+"""As the enhancers were taught."""
 fresh_codecs = codec_runtime.rung_codecs.__wrapped__
 """As in a process of its own: nothing looked up before."""
 
@@ -207,7 +208,7 @@ def test_what_may_differ_between_machines(metric, told, found, by_net, same):
 
 def test_the_agent_proposes_and_is_recorded(tissue, kept):
     encoder = wiring.patch_encoder(planned())
-    search = encoder.agent.search(tissue.source.pixels, ARCHIVE, 40_000)
+    search = encoder.agent.search(tissue.source.pixels, MPP, ARCHIVE, 40_000)
     assert kept.p_compress == search.p_compress
     assert 0 < search.p_compress < 1
     assert 0 <= search.proposed < len(ARCHIVE.ladder)
@@ -219,7 +220,7 @@ class Says:
     def __init__(self, place):
         self.place = place
 
-    def search(self, image, profile, whole_bytes):
+    def search(self, image, mpp, profile, whole_bytes):
         return Bisection(len(profile.ladder), self.place, 0.5, lowest=self.place)
 
 

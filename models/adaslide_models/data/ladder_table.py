@@ -1,7 +1,7 @@
 """Every rung of a ladder, measured on many patches once: what the sequential agent learns from.
 
     python -m adaslide_models.data.ladder_table --data DIR --split FILE --out FILE.npz
-        [--profile NAME] [--count N] [--plain | --glass SHARE] [--processes N] [--seed N]
+        [--profile NAME] [--count N] [--own N] [--plain | --glass SHARE] [--processes N] [--seed N]
 
 A step of the agent costs a quarter of a second to measure, and a run takes millions: they are looked up
 here. The table is bound to the profile it was made for. Needs no torch.
@@ -9,27 +9,26 @@ here. The table is bound to the profile it was made for. Needs no torch.
 
 import argparse
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 from rich.progress import track
 
-from adaslide.adapters.agents.ladder import looks
+from adaslide.adapters.agents.ladder import TYPICAL_MPP, looks_at
 from adaslide.domain.errors import InputError
 from adaslide.domain.fidelity import METRICS
 from adaslide.domain.profile import Profile, profile_named
-from adaslide_models.data.mixture import SHARE, SHRINK
+from adaslide_models.data.mixture import OWN, SHARE, SHRINK
 from adaslide_models.data.patches import NONE, PairSettings, Variety, crop, crop_jobs, varied
 from adaslide_models.data.sources import Source, read_split
 from adaslide_models.evaluate.rate_fidelity.measured import CellMeter, Values, ladder_of, tabled
 
-MPP = 0.5
-"""Micrometres per pixel that the crops are taken to have; see `SHRINK`."""
 SIDE = 512
 GLASS = 0.2
 """Share of the patches, by default, that are made to lie beside glass."""
@@ -38,8 +37,9 @@ GATED = ("dice", "dice_window_min", "ssim", "dice_second")
 
 @dataclass(frozen=True, slots=True)
 class LadderTable:
-    """n patches. ``looks`` is (n, looks), ``bytes`` (n, rungs), ``fidelity`` (n, rungs, metrics) of the
-    better restorer of each rung, ``images`` (n,) what each was cut from.
+    """n patches. ``looks`` is (n, looks), what the agent is told of each and its scale, ``bytes`` (n, rungs),
+    ``fidelity`` (n, rungs, metrics) of the better restorer of each rung, ``images`` (n,) what each was cut
+    from.
     ``rungs`` are the names of the ladder, ``profile`` the version with its judges and restorers."""
 
     looks: npt.NDArray[np.float32]
@@ -51,6 +51,16 @@ class LadderTable:
 
     def __len__(self) -> int:
         return len(self.bytes)
+
+    @property
+    def is_own(self) -> npt.NDArray[np.bool_]:
+        """(n,): which patches have a scale of their own."""
+        return self.looks[:, -1] != 0
+
+    def only(self, rows: npt.NDArray[np.bool_]) -> Self:
+        """Those of (n,) ``rows``."""
+        each = {name: getattr(self, name)[rows] for name in ("looks", "bytes", "fidelity", "images")}
+        return replace(self, **each)
 
     def metric(self, name: str) -> Values:
         """(n, rungs)."""
@@ -69,13 +79,33 @@ def load_table(path: Path) -> LadderTable:
     return LadderTable(**(values | {"profile": str(values["profile"])}))
 
 
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Patches of a table: brought to one scale (`SHRINK`), told as `TYPICAL_MPP`, and at scales of their own
+    (`OWN`)."""
+
+    alike: int
+    own: int
+
+
+class _Job(NamedTuple):
+    number: int
+    source: Source
+    count: int
+    is_own: bool
+
+
 def make_table(
-    sources: list[Source], profile: Profile, count: int, variety: Variety, seed: int, processes: int = 1
+    sources: list[Source], profile: Profile, counts: Counts, variety: Variety, seed: int, processes: int = 1
 ) -> LadderTable:
-    """The table of about ``count`` crops of ``sources``: the same for every number of processes."""
-    settings = PairSettings(count, side=SIDE, shrink=SHRINK, share=SHARE, variety=variety, seed=seed)
-    jobs = crop_jobs(sources, settings)
-    row = partial(_rows, settings=settings, meter=CellMeter(profile, MPP, codecs=()))
+    """The table of about ``counts`` crops of ``sources``: the same for every number of processes."""
+    alike = crop_jobs(sources, PairSettings(counts.alike, share=SHARE))
+    jobs = [_Job(*job, is_own=False) for job in alike]
+    if counts.own:
+        others = [source for source in sources if source.dataset in OWN]
+        share = {name: own.share for name, own in OWN.items()}
+        jobs += [_Job(*job, is_own=True) for job in crop_jobs(others, PairSettings(counts.own, share=share))]
+    row = partial(_rows, variety=variety, seed=seed, profile=profile)
     console = Console(stderr=True)
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as executor:
         found = executor.map(row, jobs)
@@ -93,16 +123,20 @@ def make_table(
 _Row = tuple[str, npt.NDArray[np.float32], Values, Values]
 
 
-def _rows(job: tuple[int, Source, int], settings: PairSettings, meter: CellMeter) -> list[_Row]:
-    number, source, count = job
-    random = np.random.default_rng([settings.seed, number])
-    pixels, _ = source.read()
-    factors = (settings.shrink or {}).get(source.dataset, (1.0, 1.0))
+def _rows(job: _Job, variety: Variety, seed: int, profile: Profile) -> list[_Row]:
+    random = np.random.default_rng([seed, job.number, *([1] if job.is_own else [])])
+    pixels, _ = job.source.read()
     rows = []
-    for _ in range(count):
-        patch = varied(crop(pixels, SIDE, factors, random), settings.variety, random)
-        sizes, values = ladder_of(tabled([meter(patch)]), meter.profile)
-        rows.append((source.name, looks(patch), sizes[0], values[0]))
+    for _ in range(job.count):
+        mpp, factors = TYPICAL_MPP, SHRINK.get(job.source.dataset, (1.0, 1.0))
+        if job.is_own:
+            own = OWN[job.source.dataset]
+            mpp = own.drawn(random)
+            factors = (mpp / own.mpp, mpp / own.mpp)
+        patch = varied(crop(pixels, SIDE, factors, random), variety, random)
+        measured = tabled([CellMeter(profile, mpp, codecs=())(patch)])
+        sizes, values = ladder_of(measured, profile)
+        rows.append((job.source.name, looks_at(patch, mpp), sizes[0], values[0]))
     return rows
 
 
@@ -113,7 +147,8 @@ def main() -> None:
     parser.add_argument("--split", type=Path, required=True, action="append")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--profile", default="archive")
-    parser.add_argument("--count", type=int, default=320, help="patches")
+    parser.add_argument("--count", type=int, default=320, help="patches that are brought to one scale")
+    parser.add_argument("--own", type=int, default=160, help="further patches at their images' own scales")
     parser.add_argument("--plain", action="store_true", help="patches as they are: for validation")
     parser.add_argument("--glass", type=float, default=GLASS, help="share of patches beside glass")
     parser.add_argument("--processes", type=int, default=2)
@@ -122,7 +157,8 @@ def main() -> None:
     sources = [source for split in given.split for source in read_split(given.data, split)]
     variety = NONE if given.plain else Variety(glass=given.glass)
     profile = profile_named(given.profile)
-    make_table(sources, profile, given.count, variety, given.seed, given.processes).save(given.out)
+    counts = Counts(given.count, given.own)
+    make_table(sources, profile, counts, variety, given.seed, given.processes).save(given.out)
 
 
 if __name__ == "__main__":

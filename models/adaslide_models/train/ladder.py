@@ -21,7 +21,7 @@ from torch import nn
 from adaslide.adapters.agents.ladder import bytes_of, chances, next_rungs
 from adaslide.domain.profile import profile_named
 from adaslide_models import weights
-from adaslide_models.data.ladder_table import GLASS, LadderTable, load_table, make_table
+from adaslide_models.data.ladder_table import GLASS, Counts, LadderTable, load_table, make_table
 from adaslide_models.data.patches import NONE as AS_THEY_ARE
 from adaslide_models.data.patches import Variety
 from adaslide_models.data.sources import check_known, list_digest, read_split
@@ -63,6 +63,9 @@ class Ladder:
 
     patches: int = 320
     val_patches: int = 60
+    own_patches: int = 160
+    own_val_patches: int = 30
+    """Further ones at the scales of their images."""
     variety: Variety = field(default_factory=lambda: Variety(glass=GLASS))
     processes: int = 2
     """That make the tables."""
@@ -73,7 +76,7 @@ class Ladder:
     explore: float = 0.5
     """Share of measurements before a state that are drawn at random, not by the search."""
     price: float = 500.0
-    """Bytes that a measurement must promise to save."""
+    """Bytes that a measurement must promise to save at 0.5 micrometres per pixel, see `price_at`."""
     jitter: Jitter = field(default_factory=Jitter)
     dice_floors: tuple[float, float] = (0.6, 0.97)
     cautious: float = 0.15
@@ -151,17 +154,21 @@ class Run(State):
         return tried
 
     def validate(self, table: LadderTable) -> dict[str, Any]:
-        """Bytes over the oracle's, and measurements, at every floor; remembers the best mean."""
+        """Bytes over the oracle's, and measurements, at every floor, of the patches that were brought to one
+        scale and of those that were not; remembers the best mean of both."""
+        parts = {"alike": table.only(~table.is_own), "own": table.only(table.is_own)}
         found = {
-            floor: followed(self.mean, table, self._limits_at(floor, table), self.config.price)
-            for floor in DICE_FLOORS
+            name: {f"{floor:g}": self._followed(part, floor) for floor in DICE_FLOORS}
+            for name, part in parts.items()
+            if len(part)
         }
-        self.keep_if_best(-float(np.mean([one["cost"] for one in found.values()])))
-        return {"val": {f"{floor:g}": one for floor, one in found.items()}}
+        self.keep_if_best(-float(np.mean([one["cost"] for part in found.values() for one in part.values()])))
+        return {"val": found}
 
-    def _limits_at(self, dice: float, table: LadderTable) -> np.ndarray:
+    def _followed(self, table: LadderTable, dice: float) -> dict[str, float]:
         own = self.limits
-        return np.tile([dice, own.dice_window_min, own.ssim, own.dice_second], (len(table), 1))
+        limits = np.tile([dice, own.dice_window_min, own.ssim, own.dice_second], (len(table), 1))
+        return followed(self.mean, table, limits, self.config.price)
 
 
 @torch.no_grad()
@@ -169,7 +176,8 @@ def steps(net: nn.Module, patches: Patches, tried: torch.Tensor, price: float) -
     """What the search that serves would measure next of each patch; None where it would stop."""
     odds, sizes = net(patches.state(tried)).numpy().swapaxes(0, 1)
     kept = torch.where(tried & patches.held, patches.bytes, torch.inf).amin(dim=1).double().numpy()
-    found = next_rungs(chances(odds), bytes_of(sizes), tried.numpy(), kept, price, WHOLE_BYTES)
+    prices = patches.price(price)
+    found = next_rungs(chances(odds), bytes_of(sizes), tried.numpy(), kept, prices, WHOLE_BYTES)
     return [None if place < 0 else int(place) for place in found]
 
 
@@ -186,11 +194,12 @@ def followed(net: nn.Module, table: LadderTable, limits: np.ndarray, price: floa
             if place is not None:
                 tried[row, place] = True
     kept, oracle = (_kept(patches, seen) for seen in (tried, torch.ones_like(tried)))
-    measured = float(tried.float().sum(dim=1).mean())
+    measured = tried.double().sum(dim=1).numpy()
+    paid = float(np.mean(measured * patches.price(price)))
     return {
         "over_oracle": round(kept / oracle, 4),
-        "measurements": round(measured, 3),
-        "cost": round((kept + price * measured) / oracle, 4),
+        "measurements": round(float(measured.mean()), 3),
+        "cost": round((kept + paid) / oracle, 4),
     }
 
 
@@ -201,7 +210,7 @@ def _kept(patches: Patches, tried: torch.Tensor) -> float:
 
 
 def table_of(
-    config: Ladder, splits: tuple[Path, ...], name: str, variety: Variety, count: int
+    config: Ladder, splits: tuple[Path, ...], name: str, variety: Variety, counts: Counts
 ) -> LadderTable:
     """The table ``name`` in the run's folder, made where it is not there yet.
 
@@ -211,7 +220,7 @@ def table_of(
     path = config.out / name
     if not path.is_file():
         profile = profile_named(config.profile)
-        make_table(sources, profile, count, variety, config.seed, config.processes).save(path)
+        make_table(sources, profile, counts, variety, config.seed, config.processes).save(path)
     table = load_table(path)
     check_known(table.images.tolist(), sources, name)
     return table
@@ -220,8 +229,10 @@ def table_of(
 def train(config: Ladder) -> list[float]:
     """Runs ``config`` to its end; gives the loss of every step taken."""
     config.out.mkdir(parents=True, exist_ok=True)
-    table = table_of(config, config.split, "train.npz", config.variety, config.patches)
-    val = table_of(config, config.val, "val.npz", AS_THEY_ARE, config.val_patches)
+    counts = Counts(config.patches, config.own_patches)
+    val_counts = Counts(config.val_patches, config.own_val_patches)
+    table = table_of(config, config.split, "train.npz", config.variety, counts)
+    val = table_of(config, config.val, "val.npz", AS_THEY_ARE, val_counts)
     run = Run(config, table)
     if config.resume is not None:
         run.resume(config.resume)
@@ -246,6 +257,7 @@ def _release(run: Run, table: LadderTable, val: LadderTable) -> None:
     result = {
         **run.release(NAME, lambda net, path: weights.export_vector_onnx(net, size, path)),
         "rungs": table.rungs.tolist(),
+        "is_told_scale": True,
         "profile": table.profile,
         "patches": len(table),
         "val_patches": len(val),

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from adaslide.adapters.agents.ladder import DICE_SPREAD, LOG_BYTES_SPREAD, PER_RUNG, TYPICAL_LOG_BYTES
+from adaslide.adapters.agents.ladder import (
+    DICE_SPREAD,
+    LOG_BYTES_SPREAD,
+    PER_RUNG,
+    TYPICAL_LOG_BYTES,
+    TYPICAL_MPP,
+    price_at,
+)
 from adaslide.domain.profile import profile_named
 from adaslide_models.data.ladder_table import GATED, LadderTable
 
@@ -59,6 +66,11 @@ class Patches:
         seen = torch.where(tried[..., None], each, 0.0)
         assert seen.shape[-1] == PER_RUNG
         return torch.cat([self.looks, self.limits, seen.flatten(1)], dim=1)
+
+    def price(self, typical: float) -> np.ndarray:
+        """(B,): of a measurement, which is ``typical`` at `TYPICAL_MPP`."""
+        scales = TYPICAL_MPP * 2 ** self.looks[:, -1].double().numpy()
+        return np.array([price_at(typical, mpp) for mpp in scales])
 
     def scaled_bytes(self) -> torch.Tensor:
         """(B, R): as the net speaks of them."""

@@ -19,7 +19,7 @@ PACKAGE: dict[str, Any] = {
     "id": _PACKAGE,
     "slide": _SLIDE,
     "job": _JOB,
-    "profile": "archive@6",
+    "profile": "archive@7",
     "created_at": _AT,
     "totals": {
         "source_bytes": 1938955,
@@ -60,7 +60,7 @@ JOB: dict[str, Any] = {
     "attempts": 1,
     "problem": None,
     "request": {
-        "profile": "archive@6",
+        "profile": "archive@7",
         "lambda": None,
         "dice_floor": None,
         "mpp": None,

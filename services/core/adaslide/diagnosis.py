@@ -98,7 +98,7 @@ def _agent(weights: Weights) -> str:
     agent, asked_by = wiring.agent_of(weights), (p for p in VERSIONS if p.agent == pinned(weights))
     profile = next(asked_by, PROFILES["archive"])
     picture = _picture()
-    first, second = (agent.search(picture, profile, picture.size).p_compress for _ in range(2))
+    first, second = (agent.search(picture, 0.5, profile, picture.size).p_compress for _ in range(2))
     if first is None or not 0 <= first <= 1:
         raise RuntimeMismatch(f"{first} is no probability")
     if first != second:

@@ -51,7 +51,7 @@ def test_what_holds_with_the_margin_holds_without(dice, floor):
 
 
 def test_profiles_are_found_by_name_and_by_version():
-    assert profile_named("archive") is profile_named("archive@6") is PROFILES["archive"]
+    assert profile_named("archive") is profile_named("archive@7") is PROFILES["archive"]
     assert profile_named("archive@1").judge == OTSU
     assert PROFILES["archive"].judge != OTSU
 
@@ -84,10 +84,12 @@ def test_a_lambda_that_would_turn_nothing_is_refused():
         "archive@4": 0.0,
         "archive@5": 0.0,
         "archive@6": 0.0,
+        "archive@7": 0.0,
         "archive-fast@1": 0.0,
         "archive-fast@2": 0.0,
         "archive-fast@3": 0.0,
         "archive-fast@4": 0.0,
+        "archive-fast@5": 0.0,
         "paper@1": 0.5,
         "paper@2": 0.5,
     }
@@ -119,6 +121,15 @@ def test_archive_ladder_is_as_the_format_promises():
     ladder = PROFILES["archive"].ladder
     assert {spec.rung for spec in ladder} == {Rung.X4, Rung.X2, Rung.X4_3, Rung.FINE}
     assert max(spec.quality for spec in ladder if spec.rung is Rung.FINE) <= 75
+    assert {spec.codec for spec in ladder} == {Codec.STAIN_AVIF}
+
+
+@pytest.mark.parametrize("profile", [one for one in VERSIONS if one.policy], ids=lambda one: one.id)
+def test_what_nothing_may_restore_is_kept_in_colours_that_take_no_stain_for_granted(profile):
+    ladder = profile.cautious().ladder
+    fine = [spec for spec in profile.ladder if spec.rung is Rung.FINE]
+    assert [spec.quality for spec in ladder] == [spec.quality for spec in fine]
+    assert [spec.name for spec in ladder] == [spec.name for spec in fine]
     assert {spec.codec for spec in ladder} == {Codec.AVIF}
 
 

@@ -34,7 +34,7 @@ class FixedAgent:
     def __init__(self, place, p_compress=None):
         self.place, self.p_compress = place, p_compress
 
-    def search(self, image, profile, whole_bytes):
+    def search(self, image, mpp, profile, whole_bytes):
         lowest = 0 if profile.promotes else self.place
         return Bisection(len(profile.ladder), self.place, self.p_compress, lowest=lowest)
 

@@ -15,7 +15,7 @@ from adaslide.domain.fidelity import Floors
 from adaslide.domain.pixels import Pixels
 from adaslide.domain.profile import Profile
 from adaslide_models.evaluate.rate_fidelity.cells import Cell, cells_of, sources_of, write_slide
-from adaslide_models.evaluate.rate_fidelity.contestants import CODECS
+from adaslide_models.evaluate.rate_fidelity.contestants import CODECS, STAINED
 from adaslide_models.evaluate.rate_fidelity.curves import (
     Indices,
     bytes_at,
@@ -74,7 +74,7 @@ def contest(
         table = measure(CellMeter(profile, mpp, codecs), [cell.pixels for cell in cells], executor)
     slide = out / "contest.tif"
     write_slide(cells, slide)
-    ours = Settings(profile)
+    ours = Settings(profile, mpp)
     for floor in sorted({*floors, profile.floors.dice}):
         say(f"compressing and verifying at floor {floor:g}")
         package = out / "packages" / f"{floor:g}.zarr"
@@ -97,6 +97,7 @@ def document(cells: list[Cell], table: Table, ours: Settings) -> dict[str, Any]:
     own = by_floor[f"{profile.floors.dice:g}"]
     return {
         "profile": profile.id,
+        "mpp": ours.mpp,
         "floors": profile.floors.as_dict(),
         "margin": profile.floors.margin,
         "n": len(cells),
@@ -140,8 +141,9 @@ def _advantages(cells: list[Cell], table: Table, one: Ours, ours: Settings) -> d
     def over(other: Indices) -> float:
         return round(float(best_bytes.mean() / picked(table.bytes, other).mean()), 3)
 
-    def uniform_p5(patches: Indices) -> float:
-        return cheapest_uniform(table, patches, p5, floors.dice)[0] / one.mean_bytes(patches)
+    def uniform_p5(patches: Indices, stained: bool = False) -> float:
+        least, _ = cheapest_uniform(table, patches, p5, floors.dice, stained=stained)
+        return least / one.mean_bytes(patches)
 
     def paper_mean(patches: Indices) -> float:
         wanted = mean(picked(table.metric("dice"), hybrid)[patches])
@@ -153,6 +155,7 @@ def _advantages(cells: list[Cell], table: Table, one: Ours, ours: Settings) -> d
 
     ratios = {
         "uniform_p5": uniform_p5,
+        "stained_p5": partial(uniform_p5, stained=True),
         "uniform_mean": partial(_uniform_mean, table, one),
         "paper_mean": paper_mean,
         "oracle_gap": oracle_gap,
@@ -177,9 +180,9 @@ def _advantages(cells: list[Cell], table: Table, one: Ours, ours: Settings) -> d
         ),
         "oracle_share_of_rungs": _shares(table, best),
         "without_floor": _without(table, floors),
-        "agent": by_agent(table, one.profile, (cell.pixels for cell in cells)),
+        "agent": by_agent(table, one.profile, ours.mpp, (cell.pixels for cell in cells)),
         "bisection": bisected(table, one.profile),
-        **_unmeasured(table, one.profile, [cell.pixels for cell in cells]),
+        **_unmeasured(table, one.profile, ours.mpp, [cell.pixels for cell in cells]),
         "paper_bytes": round(float(picked(table.bytes, hybrid).mean())),
         "paper_dice_mean": round(mean(picked(table.metric("dice"), hybrid)), 4),
     }
@@ -198,11 +201,11 @@ def _bytes_at_mean(curve: list[Ours], patches: Indices, wanted: float) -> float:
     return bytes_at(sizes, scores, wanted)
 
 
-def _unmeasured(table: Table, profile: Profile, patches: list[Pixels]) -> dict[str, Any]:
+def _unmeasured(table: Table, profile: Profile, mpp: float, patches: list[Pixels]) -> dict[str, Any]:
     """What agents that measure nothing would keep; the published one only where its pair was measured."""
-    found = {"image_alone": by_image_alone(table, profile, patches)}
+    found = {"image_alone": by_image_alone(table, profile, mpp, patches)}
     if any(column.setting == PAPER.ladder[0].name for column in table.columns):
-        found["published_agent"] = by_published_agent(table, profile, patches)
+        found["published_agent"] = by_published_agent(table, profile, mpp, patches)
     return found
 
 
@@ -212,7 +215,7 @@ def _uniform_at_all_floors(table: Table, one: Ours) -> float | None:
     enough = [
         float(table.bytes[:, i].mean())
         for i, column in enumerate(table.columns)
-        if column.codec and share[i] >= 0.95
+        if column.codec not in (None, STAINED) and share[i] >= 0.95
     ]
     return round(min(enough) / one.mean_bytes(), 3) if enough else None
 

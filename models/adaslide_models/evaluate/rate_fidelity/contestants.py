@@ -16,6 +16,10 @@ WEBP_QUALITIES = (1, 5, 10, 20, 40, 60, 80)
 JPEGXL_DISTANCES = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0, 12.0, 15.0)
 JPEG2000_DB = (22, 24, 26, 28, 30, 32, 35)
 CODECS = ("JPEG 4:2:0", "AVIF 4:4:4 s6", "WebP m6", "JPEG XL e5", "JPEG 2000", "HTJ2K")
+STAINED = "AVIF of stain planes s6"
+"""What our rungs are coded with, one setting for every patch: no codec that others have, and so none of
+`CODECS`, but what shows how much of our advantage is choosing patch by patch."""
+STAINED_QUALITIES = (2, 5, 8, 12, 16, 20, 25, 30, 35, 42, 50, 58)
 HEADROOM, HEADROOM_GAIN = np.uint16(1 << 14), np.uint16(1 << 7)
 HTJ2K_STEPS = (0.4, 0.3, 0.2, 0.15, 0.1, 0.06, 0.04, 0.025)
 
@@ -76,7 +80,7 @@ def _pixels(decode: Callable[[bytes], object]) -> Callable[[bytes], Pixels]:
 
 
 def contestants(codecs: tuple[str, ...] = CODECS) -> list[Contestant]:
-    """All settings of ``codecs``, in the order of `CODECS`."""
+    """All settings of ``codecs``, in the order of `CODECS`, and of `STAINED`."""
     jpeg, avif, webp, jpegxl, jpeg2000, htj2k = CODECS
     from_webp, from_jpegxl = _pixels(imagecodecs.webp_decode), _pixels(imagecodecs.jpegxl_decode)
     from_jpeg2000 = _pixels(imagecodecs.jpeg2k_decode)
@@ -86,4 +90,5 @@ def contestants(codecs: tuple[str, ...] = CODECS) -> list[Contestant]:
     found += [Contestant(jpegxl, f"d{d:g}", _jpegxl(d), from_jpegxl) for d in JPEGXL_DISTANCES]
     found += [Contestant(jpeg2000, f"{db} dB", _jpeg2000(db), from_jpeg2000) for db in JPEG2000_DB]
     found += [Contestant(htj2k, f"step {step:g}", _htj2k(step), _from_htj2k) for step in HTJ2K_STEPS]
-    return [one for one in found if one.codec in codecs]
+    stained = [Contestant(STAINED, f"q{q}", *_own(Codec.STAIN_AVIF, q)) for q in STAINED_QUALITIES]
+    return [one for one in found if one.codec in codecs] + (stained if codecs else [])

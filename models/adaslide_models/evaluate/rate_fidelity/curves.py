@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from adaslide.domain.fidelity import Floors
 from adaslide.domain.rung import RESTORED_RUNGS, Rung
+from adaslide_models.evaluate.rate_fidelity.contestants import STAINED
 from adaslide_models.evaluate.rate_fidelity.measured import Table, Values
 
 Indices = npt.NDArray[np.int64]
@@ -51,14 +52,17 @@ def bytes_at(sizes: Values, scores: Values, wanted: float) -> float:
 
 
 def cheapest_uniform(
-    table: Table, patches: Indices, statistic: Statistic, wanted: float
+    table: Table, patches: Indices, statistic: Statistic, wanted: float, *, stained: bool = False
 ) -> tuple[float, str]:
-    """(bytes a patch, name) of the codec that reaches ``wanted`` with fewest."""
+    """(bytes a patch, name) of the codec that reaches ``wanted`` with fewest; ``stained``: of our own coding
+    alone, which is none of the others' (`STAINED`)."""
     dice = table.metric("dice")[patches]
     sizes = table.bytes[patches].mean(axis=0)
     scores = np.array([statistic(column) for column in dice.T])
     found: dict[str, float] = {}
     for codec in dict.fromkeys(column.codec for column in table.columns if column.codec):
+        if (codec == STAINED) is not stained:
+            continue
         own = np.array([column.codec == codec for column in table.columns])
         found[codec] = bytes_at(sizes[own], scores[own], wanted)
     name = min(found, key=lambda codec: found[codec])

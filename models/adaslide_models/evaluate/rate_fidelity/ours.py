@@ -59,7 +59,7 @@ class Ours:
             "name": self.profile.id,
             "setting": self.setting,
             "bytes": round(self.mean_bytes()),
-            **{name: round(float(np.mean(self.quality[name])), 4) for name in ("psnr", "ssim")},
+            **{name: round(float(np.mean(self.quality[name])), 4) for name in ("psnr", "ssim", "delta_e")},
             "dice_mean": round(float(self.quality["dice"].mean()), 4),
             "dice_p5": round(p5(self.quality["dice"]), 4),
             "dice_min": round(float(self.quality["dice"].min()), 4),
@@ -90,10 +90,11 @@ class Ours:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Packages under ``profile``: as it is with floors of Dice from low to high, and as it is with lambda
-    from low to high."""
+    """Packages under ``profile``, of patches of ``mpp`` micrometres per pixel: with floors of Dice from low
+    to high, and as it is with lambda from low to high."""
 
     profile: Profile
+    mpp: float
     by_floor: list[Ours] = field(default_factory=list)
     by_lambda: list[Ours] = field(default_factory=list)
 

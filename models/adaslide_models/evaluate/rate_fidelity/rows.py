@@ -36,13 +36,16 @@ def chosen_rows(table: Table, profile: Profile) -> list[Row]:
 
 def _row(table: Table, name: str, setting: str, columns: Indices) -> Row:
     """Of each patch under its own column."""
-    dice, ssim, psnr = (picked(table.metric(metric), columns) for metric in ("dice", "ssim", "psnr"))
+    dice, ssim, psnr, delta_e = (
+        picked(table.metric(metric), columns) for metric in ("dice", "ssim", "psnr", "delta_e")
+    )
     return {
         "name": name,
         "setting": setting,
         "bytes": round(float(picked(table.bytes, columns).mean())),
         "psnr": round(mean(psnr), 3),
         "ssim": round(mean(ssim), 4),
+        "delta_e": round(mean(delta_e), 3),
         "dice_mean": round(mean(dice), 4),
         "dice_p5": round(p5(dice), 4),
     }

@@ -1,6 +1,6 @@
 """What other searches would have ended with, by looking up what was measured of every rung."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -20,28 +20,30 @@ def bisected(table: Table, profile: Profile) -> dict[str, Any]:
     return searched(table, profile, (Bisection(length, length // 2) for _ in table.bytes))
 
 
-def by_agent(table: Table, profile: Profile, patches: Iterable[Pixels]) -> dict[str, Any]:
-    """The profile's own agent, shown the ``patches`` of the table."""
-    agent = wiring.agent_named(profile.agent)
-    searches = (agent.search(image, profile, round(LOSSLESS_SHARE * image.size)) for image in patches)
-    return searched(table, profile, searches)
+def by_agent(table: Table, profile: Profile, mpp: float, patches: Iterable[Pixels]) -> dict[str, Any]:
+    """The profile's own agent, shown the ``patches`` of the table, of ``mpp`` micrometres per pixel."""
+    return searched(table, profile, _begun(profile, mpp, patches))
 
 
-def by_image_alone(table: Table, profile: Profile, patches: Iterable[Pixels]) -> dict[str, Any]:
+def by_image_alone(table: Table, profile: Profile, mpp: float, patches: Iterable[Pixels]) -> dict[str, Any]:
     """The first word of the profile's own agent, believed: the rung that it would measure first is kept, and
     nothing is measured."""
-    agent = wiring.agent_named(profile.agent)
-    proposed = [
-        agent.search(image, profile, round(LOSSLESS_SHARE * image.size)).proposed for image in patches
-    ]
+    proposed = [search.proposed for search in _begun(profile, mpp, patches)]
     return _believed(table, profile, profile, proposed)
 
 
-def by_published_agent(table: Table, profile: Profile, patches: Iterable[Pixels]) -> dict[str, Any]:
+def by_published_agent(
+    table: Table, profile: Profile, mpp: float, patches: Iterable[Pixels]
+) -> dict[str, Any]:
     """The published one-step agent, believed: the smaller or the larger of its pair of rungs by its image."""
-    agent = wiring.agent_named(PAPER.agent)
-    proposed = [agent.search(image, PAPER, round(LOSSLESS_SHARE * image.size)).proposed for image in patches]
+    proposed = [search.proposed for search in _begun(PAPER, mpp, patches)]
     return _believed(table, PAPER, profile, proposed)
+
+
+def _begun(profile: Profile, mpp: float, patches: Iterable[Pixels]) -> Iterator[Search]:
+    """The searches of the profile's own agent."""
+    agent = wiring.agent_named(profile.agent)
+    return (agent.search(image, mpp, profile, round(LOSSLESS_SHARE * image.size)) for image in patches)
 
 
 def _believed(table: Table, ladder: Profile, promise: Profile, proposed: list[int]) -> dict[str, Any]:

@@ -20,6 +20,8 @@ CDA = "cda-resnet18@517f21440207"
 CDA_LADDER = "cda-ladder@a7ea9cced841"
 CDA_LADDER_2 = "cda-ladder-2@fa1b76387cd5"
 CDA_LADDER_FAST = "cda-ladder-fast@4edd18a6c14e"
+CDA_LADDER_3 = "cda-ladder-3@0fd56dd3e627"
+CDA_LADDER_FAST_2 = "cda-ladder-fast-2@41511e2f75ad"
 """Weights, pinned: their name and the first twelve digits of their ONNX file's sha256. Other weights
 of the same name would be another promise, and need another version of the profile."""
 
@@ -47,8 +49,9 @@ class Profile:
     ``agent`` says what to measure first, that of a ladder also what next; None begins in the middle of the
     ladder. Where ``promotes`` is False nothing cheaper than its proposal is tried. All four are `OTSU` or
     pinned weights. ``measurement_price`` are the bytes that a measurement must promise an agent of a ladder
-    to save: the same for every patch, since it takes as long on each, and nothing else gives the fewest
-    bytes for as many measurements of a slide.
+    to save: the same for every patch of a slide, since it takes as long on each, and nothing else gives the
+    fewest bytes for as many measurements of a slide. An agent that is told the scale takes it for that of 0.5
+    micrometres per pixel.
     ``lambda_`` is the paper's weight of lost information, None where no decision knows it. Under the paper's
     reward it turns nothing; where ``is_dial``, 0 keeps the cheapest rung that holds and more of it buys
     fidelity above the floors: from bytes to Dice, see `loss_price`.
@@ -88,9 +91,10 @@ class Profile:
         return replace(self, ladder=tuple(s for s in self.ladder if self.policy.stores(s, mpp)))
 
     def cautious(self) -> "Profile":
-        """The profile of patches of which nothing may be restored."""
+        """The profile of patches of which nothing may be restored: nor is it sure that they are stained as a
+        codec takes for granted."""
         ssim = max(self.floors.ssim, self.policy.ssim if self.policy else 0.0)
-        ladder = tuple(spec for spec in self.ladder if spec.rung not in RESTORED_RUNGS)
+        ladder = tuple(spec.plain() for spec in self.ladder if spec.rung not in RESTORED_RUNGS)
         return replace(self, ladder=ladder, floors=replace(self.floors, ssim=ssim))
 
     @property
@@ -130,9 +134,9 @@ class Profile:
             raise ProfileInvalid(f"a target ratio is a number above 0, not {ratio}")
 
 
-def _avif(rung: Rung, scale: Scale, quality: int) -> RungSpec:
+def _avif(rung: Rung, scale: Scale, quality: int, codec: Codec = Codec.AVIF) -> RungSpec:
     restorer = RestorerKind.NONE if scale == 1 else RestorerKind.BICUBIC
-    return RungSpec(rung, Codec.AVIF, scale, quality, speed=6, restorer=restorer)
+    return RungSpec(rung, codec, scale, quality, speed=6, restorer=restorer)
 
 
 _ARCHIVE_1 = Profile(
@@ -227,6 +231,45 @@ def _without(ladder: tuple[RungSpec, ...], *names: str) -> tuple[RungSpec, ...]:
 
 _ARCHIVE_6 = replace(_ARCHIVE_5, version=6, ladder=_without(_ARCHIVE_5.ladder, "x4-q30", "fine-q16"))
 _FAST_SPEEDS_1 = {Rung.X4: 8, Rung.X2: 8, Rung.X4_3: 8, Rung.FINE: 9}
+
+
+def _stained(*rungs: tuple[Rung, Scale, int]) -> tuple[RungSpec, ...]:
+    return tuple(_avif(*rung, codec=Codec.STAIN_AVIF) for rung in rungs)
+
+
+_ARCHIVE_7 = replace(
+    _ARCHIVE_5,
+    version=7,
+    agent=CDA_LADDER_3,
+    # Of 45 candidates on images of training, those that an oracle misses most; docs/adr/0026.
+    ladder=_stained(
+        (Rung.X4, 4, 15),
+        (Rung.X4, 4, 25),
+        (Rung.X2, 2, 10),
+        (Rung.X2, 2, 14),
+        (Rung.X2, 2, 18),
+        (Rung.FINE, 1, 5),
+        (Rung.X2, 2, 22),
+        (Rung.X4_3, THREE_QUARTERS, 15),
+        (Rung.X2, 2, 30),
+        (Rung.FINE, 1, 12),
+        (Rung.X4_3, THREE_QUARTERS, 21),
+        (Rung.X2, 2, 35),
+        (Rung.X4_3, THREE_QUARTERS, 24),
+        (Rung.FINE, 1, 18),
+        (Rung.X4_3, THREE_QUARTERS, 30),
+        (Rung.FINE, 1, 24),
+        (Rung.X2, 2, 46),
+        (Rung.X4_3, THREE_QUARTERS, 38),
+        (Rung.FINE, 1, 30),
+        (Rung.FINE, 1, 34),
+        (Rung.X4_3, THREE_QUARTERS, 47),
+        (Rung.FINE, 1, 42),
+        (Rung.X4_3, THREE_QUARTERS, 58),
+        (Rung.FINE, 1, 52),
+        (Rung.FINE, 1, 62),
+    ),
+)
 FAST_SPEEDS = {Rung.X4: 8, Rung.X2: 9, Rung.X4_3: 9, Rung.FINE: 9}
 """The encoder's effort in `archive-fast`, by what it costs (benchmarks/results/codec_settings.json; x4-3: as
 between x2 and fine)."""
@@ -243,6 +286,7 @@ _ARCHIVE_FAST_3 = replace(_fast(_ARCHIVE_5, 3, FAST_SPEEDS), judge=NUCLEI_LEAN, 
 _ARCHIVE_FAST_4 = replace(
     _ARCHIVE_FAST_3, version=4, ladder=_without(_ARCHIVE_FAST_3.ladder, "x4-q30", "x2-q20")
 )
+_ARCHIVE_FAST_5 = replace(_fast(_ARCHIVE_7, 5, FAST_SPEEDS), judge=NUCLEI_LEAN, agent=CDA_LADDER_FAST_2)
 
 
 VERSIONS: tuple[Profile, ...] = (
@@ -252,10 +296,12 @@ VERSIONS: tuple[Profile, ...] = (
     _ARCHIVE_4,
     _ARCHIVE_5,
     _ARCHIVE_6,
+    _ARCHIVE_7,
     _fast(_ARCHIVE_4, 1, _FAST_SPEEDS_1),
     _ARCHIVE_FAST_2,
     _ARCHIVE_FAST_3,
     _ARCHIVE_FAST_4,
+    _ARCHIVE_FAST_5,
     Profile("exact", 1, (), Floors(), allow_background=False),
     _PAPER_1,
     replace(_PAPER_1, version=2, judge=NUCLEI_UNET, restorers=(FIE_X4,), agent=CDA, promotes=False),

@@ -1,6 +1,6 @@
 """Rungs: the ways in which one patch can be kept (architecture section 3)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 from fractions import Fraction
 
@@ -74,6 +74,9 @@ class Codec(IntEnum):
     PNG = 4
     TERSE_AVIF = 5
     """AVIF whose head is deflated: the same file, shorter."""
+    STAIN_AVIF = 6
+    """AVIF of the planes that nuclei are seen in, in place of red, green and blue."""
+    TERSE_STAIN_AVIF = 7
 
 
 class RestorerKind(IntEnum):
@@ -98,6 +101,10 @@ class RungSpec:
     quality: int = 0
     speed: int = 6
     restorer: RestorerKind = RestorerKind.NONE
+
+    def plain(self) -> "RungSpec":
+        """The same for any stain."""
+        return replace(self, codec=Codec.AVIF) if self.codec is Codec.STAIN_AVIF else self
 
     @property
     def name(self) -> str:

@@ -130,7 +130,7 @@ class PatchEncoder:
 
     def _chosen(self, patch: PatchInput, measurer: Measurer) -> EncodedPatch:
         price = self.profile.loss_price * patch.whole_bytes
-        search: Search = self.agent.search(measurer.original, self.profile, patch.whole_bytes)
+        search: Search = self.agent.search(measurer.original, self.mpp, self.profile, patch.whole_bytes)
         dial = Dial(search, len(self.profile.ladder), price) if price > 0 else None
         found = self._searched(patch.source, measurer, dial or search)
         chosen = None if found.kept is None else found.measured[found.kept]
@@ -157,7 +157,7 @@ class PatchEncoder:
 
     def _surveyed(self, patch: PatchInput, measurer: Measurer) -> EncodedPatch:
         length = len(self.profile.ladder)
-        agents = self.agent.search(measurer.original, self.profile, patch.whole_bytes)
+        agents = self.agent.search(measurer.original, self.mpp, self.profile, patch.whole_bytes)
         search = Dial(Ground(agents, length), length, inf)
         found = self._searched(patch.source, measurer, search)
         whole = self._shown_exact(patch.source) or self._lossless(patch.source)

@@ -10,7 +10,8 @@ from adaslide.domain.search import Search
 class Agent(Protocol):
     """Looks at a patch. Picklable."""
 
-    def search(self, image: Pixels, profile: Profile, whole_bytes: int) -> Search:
-        """Begins with (h, w, 3) ``image``, its valid pixels alone, under the ladder of ``profile``.
+    def search(self, image: Pixels, mpp: float, profile: Profile, whole_bytes: int) -> Search:
+        """Begins with (h, w, 3) ``image``, its valid pixels alone, of ``mpp`` micrometres per pixel, under
+        the ladder of ``profile``.
         ``whole_bytes`` is about what the patch will take if it is kept whole."""
         ...

@@ -104,7 +104,7 @@ def test_it_sees_the_thumbnail(weights, sample_pixels):
 
 
 def test_the_published_ladder_takes_the_more_probable_action(weights):
-    dark, bright = (CdaAgent.of(weights).search(flat(grey), PAPER, 40_000) for grey in (120, 135))
+    dark, bright = (CdaAgent.of(weights).search(flat(grey), 0.5, PAPER, 40_000) for grey in (120, 135))
     assert (dark.proposed, bright.proposed) == (1, 0)
     assert dark.p_compress < 0.5 < bright.p_compress
     assert dark.next({}) == 1
@@ -114,17 +114,17 @@ def test_other_ladders_start_where_calibrated(weights):
     agent = CdaAgent.of(weights)
     greys = 60, 128, 240
     ladder = len(ARCHIVE.ladder)
-    places = [agent.search(flat(grey), ARCHIVE, 40_000).proposed for grey in greys]
+    places = [agent.search(flat(grey), 0.5, ARCHIVE, 40_000).proposed for grey in greys]
     assert places == [place_at(0.75, ladder), place_at(0.5, ladder), 0]
     assert place_at(0.75, 12) == 9
     half = replace(ARCHIVE, ladder=ARCHIVE.ladder[:5])
-    assert [agent.search(flat(grey), half, 40_000).proposed for grey in greys] == [4, 3, 0]
+    assert [agent.search(flat(grey), 0.5, half, 40_000).proposed for grey in greys] == [4, 3, 0]
 
 
 def test_a_start_is_always_a_rung_of_the_ladder(weights):
     agent = replace(CdaAgent.of(weights), shares=(1.0, 1.0, 1.0))
-    assert agent.search(flat(90), ARCHIVE, 40_000).proposed == len(ARCHIVE.ladder) - 1
-    assert agent.search(flat(90), EXACT, 40_000).next({}) is None
+    assert agent.search(flat(90), 0.5, ARCHIVE, 40_000).proposed == len(ARCHIVE.ladder) - 1
+    assert agent.search(flat(90), 0.5, EXACT, 40_000).next({}) is None
 
 
 def test_strips_are_mirrored_up_to_the_size_that_was_learned():
@@ -140,9 +140,8 @@ def test_it_travels(weights):
     agent = CdaAgent.of(weights)
     there = pickle.loads(pickle.dumps(agent))
     assert there == agent
-    assert (
-        there.search(flat(200), PAPER, 40_000).p_compress == agent.search(flat(200), PAPER, 40_000).p_compress
-    )
+    one, other = (each.search(flat(200), 0.5, PAPER, 40_000) for each in (agent, there))
+    assert one.p_compress == other.p_compress
 
 
 @pytest.mark.parametrize(

@@ -14,14 +14,16 @@ from adaslide.adapters.agents.ladder import (
     LadderSearch,
     climbs,
     looks,
+    looks_at,
     next_rung,
     next_rungs,
+    price_at,
     state_of,
 )
 from adaslide.adapters.inference.weights import Weights, weights_pinned
 from adaslide.domain.errors import ModelError
 from adaslide.domain.fidelity import IDENTICAL, Floors
-from adaslide.domain.profile import PROFILES
+from adaslide.domain.profile import PROFILES, profile_named
 from adaslide.domain.search import Tried
 
 SIZES = np.array([1000, 2000, 4000, 8000, 16000], np.float32)
@@ -79,7 +81,7 @@ class TestNextRung:
         size = random.uniform(500, 20000, (60, 5)).astype(np.float32)
         tried = random.random((60, 5)) < 0.4
         kept = np.where(random.random(60) < 0.5, np.inf, random.uniform(500, 20000, 60))
-        together = next_rungs(chance, size, tried, kept, 300, WHOLE)
+        together = next_rungs(chance, size, tried, kept, np.full(len(kept), 300.0), WHOLE)
         each = [
             next_rung(*one, None if np.isinf(best) else best, 300, WHOLE)
             for *one, best in zip(chance, size, tried, kept, strict=True)
@@ -97,7 +99,7 @@ class TestClimb:
             costs = {way: expected(way, chance, size, price) for way in ways(4)}
             best = min(costs.values())
             firsts = {way[0] for way, cost in costs.items() if cost <= best * (1 + 1e-4)}
-            assert climbs(chance[None], size[None], price, WHOLE)[0] in firsts
+            assert climbs(chance[None], size[None], np.array([price]), WHOLE)[0] in firsts
 
 
 def ways(rungs):
@@ -158,12 +160,45 @@ def test_looks_tell_detail_and_colour(sample_pixels):
     assert np.isfinite(looks(patch[:3, :200])).all()
 
 
+def test_the_scale_is_told_in_octaves(sample_pixels):
+    patch = sample_pixels[1000:1512, 800:1312]
+    for mpp, octaves in ((0.5, 0), (0.25, -1), (1.0, 1)):
+        seen = looks_at(patch, mpp)
+        assert (seen.shape, seen.dtype) == ((LOOKS + 1,), np.float32)
+        np.testing.assert_array_equal(seen, [*looks(patch), octaves])
+
+
+@pytest.mark.parametrize("name", ["archive", "archive-fast"])
+def test_at_a_finer_scale_it_expects_less_to_be_lost(name, sample_pixels):
+    """Of the same pixels: their nuclei have more of them."""
+    agent, profile = LadderAgent.of(weights_pinned(PROFILES[name].agent)), PROFILES[name]
+    assert agent.is_told_scale
+    patches = [sample_pixels[y : y + 512, x : x + 512] for y in (600, 1400, 2000) for x in (400, 1000, 1600)]
+
+    def proposed(mpp):
+        return [agent.search(patch, mpp, profile, 40_000).proposed for patch in patches]
+
+    assert np.mean(proposed(0.25)) < np.mean(proposed(0.5)) - 1
+
+
+def test_a_measurement_is_priced_by_the_scale():
+    assert price_at(500, 0.5) == price_at(500, 1.0) == 500
+    assert price_at(500, 0.25) == 125
+
+
+def test_one_that_is_not_told_the_scale_says_the_same_at_each(sample_pixels):
+    agent, profile = LadderAgent.of(weights_pinned("cda-ladder-2@fa1b76387cd5")), profile_named("archive@6")
+    patch = sample_pixels[1000:1512, 800:1312]
+    one, other = (agent.search(patch, mpp, profile, 40_000) for mpp in (0.25, 0.5))
+    assert (one.proposed, one.p_compress) == (other.proposed, other.p_compress)
+
+
 def test_it_knows_its_ladder_only(tmp_path):
     table = {"rungs": ["x4-q30", "fine-q40"]}
     weights = Weights("cda-ladder", "agent", tmp_path / "none.onnx", bytes(32), table)
     agent = LadderAgent.of(weights)
     with pytest.raises(ModelError, match="ladder of"):
-        agent.search(np.zeros((8, 8, 3), np.uint8), PROFILES["paper"], 1000)
+        agent.search(np.zeros((8, 8, 3), np.uint8), 0.5, PROFILES["paper"], 1000)
     for wrong in ({}, {"rungs": []}, {"rungs": 3}):
         with pytest.raises(ModelError, match="no agent"):
             LadderAgent.of(replace(weights, table=wrong))
@@ -178,7 +213,7 @@ def test_the_profile_says_what_a_measurement_must_promise(sample_pixels):
     def measured(price):
         """Rungs that are measured until the search ends, where all but the five cheapest hold."""
         profile = replace(PROFILES["archive-fast"], measurement_price=price)
-        search, found = agent.search(patch, profile, 40_000), {}
+        search, found = agent.search(patch, 0.5, profile, 40_000), {}
         while (place := search.next(found)) is not None:
             held = place >= 5
             found[place] = tried(1000 + 300 * place, 0.9 if held else 0.8, held=held)

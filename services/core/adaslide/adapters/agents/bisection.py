@@ -8,6 +8,6 @@ from adaslide.domain.search import Bisection
 class BisectionAgent:
     """See the module; `Agent`. It estimates no probability: ``p_compress`` stays unknown."""
 
-    def search(self, image: Pixels, profile: Profile, whole_bytes: int) -> Bisection:
+    def search(self, image: Pixels, mpp: float, profile: Profile, whole_bytes: int) -> Bisection:
         """The same for every image."""
         return Bisection(len(profile.ladder), len(profile.ladder) // 2)

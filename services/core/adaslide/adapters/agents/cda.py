@@ -54,7 +54,7 @@ class CdaAgent:
             raise ModelError(f"the weights {weights.name} are no agent")
         return cls(OnnxModel(weights.path, weights.digest, threads), thresholds, shares)
 
-    def search(self, image: Pixels, profile: Profile, whole_bytes: int) -> Bisection:
+    def search(self, image: Pixels, mpp: float, profile: Profile, whole_bytes: int) -> Bisection:
         probability = self.probability(image)
         place = self._place(probability, profile)
         lowest = 0 if profile.promotes else place

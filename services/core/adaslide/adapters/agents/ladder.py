@@ -27,6 +27,8 @@ from adaslide.domain.search import Tried, cheapest
 
 LOOKS = 10
 """Numbers that say what a patch looks like."""
+TYPICAL_MPP = 0.5
+"""Micrometres per pixel of which the scale that a net is told is 0."""
 PER_RUNG = 5
 """Numbers for each rung: whether it was measured, and then bytes, Dice, slack and whether it holds."""
 TYPICAL_LOG_BYTES, LOG_BYTES_SPREAD = 8.5, 1.0
@@ -61,12 +63,26 @@ def looks(image: Pixels) -> Vector:
     return np.array([*details, *small.mean(axis=0), *small.std(axis=0)], np.float32)
 
 
+def looks_at(image: Pixels, mpp: float) -> Vector:
+    """(`LOOKS` + 1,): `looks`, and the octaves that ``mpp``, micrometres per pixel, is above `TYPICAL_MPP`.
+
+    What a rung does to nuclei depends on how many pixels they have, which no pixel tells.
+    """
+    return np.append(looks(image), np.float32(np.log2(mpp / TYPICAL_MPP)))
+
+
+def price_at(price: float, mpp: float) -> float:
+    """Of a measurement at ``mpp``, which has ``price`` at `TYPICAL_MPP`: at finer scales a patch shows less
+    tissue, judges look at fewer pixels of it, and there are fewer bytes to be saved."""
+    return price * min(1.0, (mpp / TYPICAL_MPP) ** 2)
+
+
 def _mean_square(plane: Vector) -> float:
     return float(np.mean(np.square(plane), dtype=np.float64))
 
 
 def state_of(seen: Vector, floors: Floors, tried: Mapping[int, Tried], rungs: int) -> Vector:
-    """(`LOOKS` + 4 + `PER_RUNG` * rungs,): what the net is shown."""
+    """(len(seen) + 4 + `PER_RUNG` * rungs,): what the net is shown. ``seen`` are `looks` or `looks_at`."""
     state = np.zeros((rungs, PER_RUNG), np.float32)
     for place, one in tried.items():
         state[place] = (
@@ -83,10 +99,12 @@ def state_of(seen: Vector, floors: Floors, tried: Mapping[int, Tried], rungs: in
 @dataclass(frozen=True, slots=True)
 class LadderAgent:
     """`Agent` by a net that maps a (1, n) state to (1, 2, rungs): the log-odds that each rung holds, and the
-    logarithm of its bytes as `state_of` scales it. ``rungs`` are the names of the ladder that it learned."""
+    logarithm of its bytes as `state_of` scales it. ``rungs`` are the names of the ladder that it learned;
+    ``is_told_scale`` whether it learned at several scales, and is shown the patch's."""
 
     model: OnnxModel
     rungs: tuple[str, ...]
+    is_told_scale: bool = False
 
     @classmethod
     def of(cls, weights: Weights, threads: int = 1) -> Self:
@@ -97,21 +115,25 @@ class LadderAgent:
             raise ModelError(f"the weights {weights.name} are no agent of a ladder") from error
         if weights.kind != "agent" or not rungs:
             raise ModelError(f"the weights {weights.name} are no agent of a ladder")
-        return cls(OnnxModel(weights.path, weights.digest, threads), rungs)
+        is_told_scale = weights.table.get("is_told_scale") is True
+        return cls(OnnxModel(weights.path, weights.digest, threads), rungs, is_told_scale)
 
     def check(self, profile: Profile) -> None:
         """Raises `ModelError` for a profile with a rung that it did not learn."""
         if not {spec.name for spec in profile.ladder} <= set(self.rungs):
             raise ModelError(f"the agent does not know the ladder of {profile.id}")
 
-    def search(self, image: Pixels, profile: Profile, whole_bytes: int) -> "LadderSearch":
-        """Raises as `check`."""
+    def search(self, image: Pixels, mpp: float, profile: Profile, whole_bytes: int) -> "LadderSearch":
+        """Raises as `check`. A net that is told the scale prices a measurement by it, `price_at`."""
         self.check(profile)
+        seen, price = looks(image), profile.measurement_price
+        if self.is_told_scale:
+            seen, price = looks_at(image, mpp), price_at(price, mpp)
         own = [self.rungs.index(spec.name) for spec in profile.ladder]
         scale = AREA / (image.shape[0] * image.shape[1])
-        foretold = partial(self._foretold, looks(image), profile.floors, own, scale)
+        foretold = partial(self._foretold, seen, profile.floors, own, scale)
         small = [place for place, spec in enumerate(profile.ladder) if spec.rung in RESTORED_RUNGS]
-        return LadderSearch(foretold, profile.measurement_price, whole_bytes, small)
+        return LadderSearch(foretold, price, whole_bytes, small)
 
     def _foretold(
         self, seen: Vector, floors: Floors, own: list[int], scale: float, tried: Mapping[int, Tried]
@@ -179,7 +201,7 @@ def next_rung(
     """Of one patch: `next_rungs`. ``kept`` is None where nothing holds yet, and so is what is given where
     nothing is worth a look."""
     best = np.array([np.inf if kept is None else kept])
-    place = int(next_rungs(chance[None], size[None], tried[None], best, price, whole_bytes)[0])
+    place = int(next_rungs(chance[None], size[None], tried[None], best, np.array([price]), whole_bytes)[0])
     return None if place < 0 else place
 
 
@@ -188,12 +210,12 @@ def next_rungs(
     size: Vector,
     tried: npt.NDArray[np.bool_],
     kept: npt.NDArray[np.float64],
-    price: float,
+    price: npt.NDArray[np.float64],
     whole_bytes: float,
 ) -> npt.NDArray[np.intp]:
     """(B,): the rung to measure next of each patch, -1 where nothing is worth a look. ``chance``, ``size``
-    and ``tried`` are (B, rungs), ``kept`` (B,) the bytes of the best that holds so far, infinite for none;
-    ``whole_bytes`` are those of the patch kept whole, which needs no measurement.
+    and ``tried`` are (B, rungs), ``kept`` (B,) the bytes of the best that holds so far, infinite for none,
+    ``price`` (B,); ``whole_bytes`` are those of the patch kept whole, which needs no measurement.
 
     With something to keep: the rung that promises to save most, if that is more than the price. Before
     that: the beginning of the climb that is expected to end cheapest, `climbs`.
@@ -204,17 +226,19 @@ def next_rungs(
         left, hope = np.where(tried[none], _NEVER, size[none]), np.where(tried[none], 0, chance[none])
         order = np.argsort(left, axis=1, kind="stable")
         left, hope = (np.take_along_axis(each, order, axis=1) for each in (left, hope))
-        first = climbs(hope, left, price, whole_bytes)
+        first = climbs(hope, left, price[none], whole_bytes)
         rung = np.take_along_axis(order, first[:, None], axis=1)[:, 0]
         result[none] = np.where(first < 0, -1, rung)
     if not none.all():
         seen, best = tried[~none], kept[~none, None]
-        gain = np.where(seen, -np.inf, chance[~none] * (best - size[~none]) - price)
+        gain = np.where(seen, -np.inf, chance[~none] * (best - size[~none]) - price[~none, None])
         result[~none] = np.where(gain.max(axis=1) > 0, gain.argmax(axis=1), -1)
     return result
 
 
-def climbs(chance: Vector, size: Vector, price: float, whole_bytes: float) -> npt.NDArray[np.intp]:
+def climbs(
+    chance: Vector, size: Vector, price: npt.NDArray[np.float64], whole_bytes: float
+) -> npt.NDArray[np.intp]:
     """(B,): where to start among (B, rungs) in the order of their ``size``, all untried: climbing until one
     holds, or until nothing that is left is worth a look. -1 where that is so from the start.
 
@@ -229,7 +253,7 @@ def climbs(chance: Vector, size: Vector, price: float, whole_bytes: float) -> np
     for below in range(count - 1, -1, -1):
         failed = known[:, below - 1 : below] if below else np.zeros((patches, 1), known.dtype)
         holds = (known[:, below:] - failed) / (1 - failed)
-        cost = price + holds * size[:, below:] + (1 - holds) * ahead[:, below + 1 :]
+        cost = price[:, None] + holds * size[:, below:] + (1 - holds) * ahead[:, below + 1 :]
         least = cost.min(axis=1)
         first = np.where(least < whole_bytes, below + cost.argmin(axis=1), -1)
         ahead[:, below] = np.minimum(least, whole_bytes)

@@ -7,6 +7,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
+from adaslide.adapters.rungs.stain_planes import from_planes, to_planes
 from adaslide.adapters.rungs.terse_avif import lengthened, shortened
 from adaslide.domain.errors import PackageError, UnsupportedVersion
 from adaslide.domain.pixels import Pixels, shrink
@@ -14,6 +15,9 @@ from adaslide.domain.rung import Codec, RungSpec
 from adaslide.package.envelope import Envelope, ImageParams
 from adaslide.ports.rungs import PatchSource
 
+IDENTITY = 0
+"""AVIF's matrix (ITU-T H.273) that leaves planes as they are."""
+TERSE = {Codec.AVIF: Codec.TERSE_AVIF, Codec.STAIN_AVIF: Codec.TERSE_STAIN_AVIF}
 LOSSLESS_EFFORT = 5
 """JPEG XL effort: 7 saves 2 % more and takes three times as long."""
 
@@ -22,11 +26,9 @@ def encode_image(pixels: Pixels, spec: RungSpec) -> bytes:
     """``pixels`` coded as ``spec`` says; one thread, so that processes are the only parallelism."""
     match spec.codec:
         case Codec.AVIF:
-            return bytes(
-                imagecodecs.avif_encode(
-                    pixels, level=spec.quality, speed=spec.speed, pixelformat="444", numthreads=1
-                )
-            )
+            return _avif(pixels, spec)
+        case Codec.STAIN_AVIF:
+            return _avif(to_planes(pixels), spec, matrix=IDENTITY)
         case Codec.JPEGXL:
             return bytes(
                 imagecodecs.jpegxl_encode(pixels, lossless=True, effort=LOSSLESS_EFFORT, numthreads=1)
@@ -45,13 +47,22 @@ def encode_image(pixels: Pixels, spec: RungSpec) -> bytes:
             raise UnsupportedVersion(f"this build cannot encode with {spec.codec}")
 
 
+def _avif(pixels: Pixels, spec: RungSpec, matrix: int | None = None) -> bytes:
+    """``matrix`` None is the encoder's own: BT.601."""
+    return bytes(
+        imagecodecs.avif_encode(
+            pixels, level=spec.quality, speed=spec.speed, pixelformat="444", matrix=matrix, numthreads=1
+        )
+    )
+
+
 def decode_coded(codec: Codec, body: bytes) -> Pixels:
     """(h, w, 3) pixels of ``body``. Raises `PackageError` when it is no image of ``codec``."""
     try:
         match codec:
-            case Codec.AVIF:
+            case Codec.AVIF | Codec.STAIN_AVIF:
                 pixels = imagecodecs.avif_decode(body, numthreads=1)
-            case Codec.TERSE_AVIF:
+            case Codec.TERSE_AVIF | Codec.TERSE_STAIN_AVIF:
                 pixels = imagecodecs.avif_decode(lengthened(body), numthreads=1)
             case Codec.JPEGXL:
                 pixels = imagecodecs.jpegxl_decode(body, numthreads=1)
@@ -65,6 +76,8 @@ def decode_coded(codec: Codec, body: bytes) -> Pixels:
         raise PackageError(f"payload: its {codec.name} image cannot be decoded") from error
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
         raise PackageError("payload: not an 8-bit RGB image")
+    if codec in (Codec.STAIN_AVIF, Codec.TERSE_STAIN_AVIF):
+        return from_planes(pixels)
     return np.asarray(pixels)
 
 
@@ -82,8 +95,8 @@ def packed(pixels: Pixels, spec: RungSpec) -> bytes:
         raise ValueError(f"{spec.name} names no codec")
     height, width = pixels.shape[:2]
     codec, body = spec.codec, encode_image(pixels, spec)
-    if codec is Codec.AVIF and (terse := shortened(body)) is not None:
-        codec, body = Codec.TERSE_AVIF, terse
+    if codec in TERSE and (terse := shortened(body)) is not None:
+        codec, body = TERSE[codec], terse
     params = ImageParams(codec, spec.scale, spec.quality, spec.restorer, width, height)
     return Envelope(spec.rung, params, body).pack()
 
