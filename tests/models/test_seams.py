@@ -41,7 +41,7 @@ def test_images_without_a_border_are_refused(original):
 
 
 def test_a_stored_slide_shows_little(archive_package, sample_pixels):
-    """More than uniform AVIF of more bytes does, which is at 1.46 (docs/adr/0022)."""
+    """More than uniform AVIF of more bytes does, which is at 1.56 (docs/adr/0022)."""
     stored = library.open_package(archive_package[0])
     grid = stored.grid
     pixels = wiring.restoration(stored).read(Region(0, 0, grid.size.width, grid.size.height)).pixels
