@@ -58,6 +58,10 @@ def _specs() -> list[RungSpec]:
     return list({(spec.rung, spec.codec): spec for spec in specs}.values())
 
 
+PICTURE_MPP = 0.5
+"""Micrometres per pixel that the test picture is taken to have."""
+
+
 def _picture() -> Pixels:
     y, x = np.mgrid[0:64, 0:64]
     return np.stack([200 + x // 8, 120 + y, 180 + (x + y) // 8], axis=-1).astype(np.uint8)
@@ -98,7 +102,7 @@ def _agent(weights: Weights) -> str:
     agent, asked_by = wiring.agent_of(weights), (p for p in VERSIONS if p.agent == pinned(weights))
     profile = next(asked_by, PROFILES["archive"])
     picture = _picture()
-    first, second = (agent.search(picture, 0.5, profile, picture.size).p_compress for _ in range(2))
+    first, second = (agent.search(picture, PICTURE_MPP, profile, picture.size).p_compress for _ in range(2))
     if first is None or not 0 <= first <= 1:
         raise RuntimeMismatch(f"{first} is no probability")
     if first != second:

@@ -241,7 +241,7 @@ _ARCHIVE_7 = replace(
     _ARCHIVE_5,
     version=7,
     agent=CDA_LADDER_3,
-    # Of 45 candidates on images of training, those that an oracle misses most; docs/adr/0026.
+    # Of 45 candidates on images of training, those that an oracle needs, evened out; docs/adr/0026.
     ladder=_stained(
         (Rung.X4, 4, 15),
         (Rung.X4, 4, 25),
@@ -271,8 +271,8 @@ _ARCHIVE_7 = replace(
     ),
 )
 FAST_SPEEDS = {Rung.X4: 8, Rung.X2: 9, Rung.X4_3: 9, Rung.FINE: 9}
-"""The encoder's effort in `archive-fast`, by what it costs (benchmarks/results/codec_settings.json; x4-3: as
-between x2 and fine)."""
+"""The encoder's effort in `archive-fast`, by what it costs (benchmarks/results/codec_settings.json, of AVIF
+as it is; x4-3: as between x2 and fine)."""
 
 
 def _fast(archive: Profile, version: int, speeds: Mapping[Rung, int]) -> Profile:

@@ -126,9 +126,11 @@ class LadderAgent:
     def search(self, image: Pixels, mpp: float, profile: Profile, whole_bytes: int) -> "LadderSearch":
         """Raises as `check`. A net that is told the scale prices a measurement by it, `price_at`."""
         self.check(profile)
-        seen, price = looks(image), profile.measurement_price
+        price = profile.measurement_price
         if self.is_told_scale:
             seen, price = looks_at(image, mpp), price_at(price, mpp)
+        else:
+            seen = looks(image)
         own = [self.rungs.index(spec.name) for spec in profile.ladder]
         scale = AREA / (image.shape[0] * image.shape[1])
         foretold = partial(self._foretold, seen, profile.floors, own, scale)
