@@ -1,11 +1,13 @@
-"""Which AVIF speed and chroma should the rungs use? Bytes at equal nuclei Dice against encode time.
+"""Which AVIF speed and planes should the rungs use? Bytes at equal nuclei Dice against encode time.
 
     python benchmarks/bench_codec_settings.py [--quick] [--data DIR --split FILE] [--patches N] [--seed N]
 
 Patches of the sample slide, or of the images that a split names, in which the judge of the profile finds
 nuclei: elsewhere Dice tells nothing. At full, three quarters, half and a quarter of the resolution, all but
 the first restored by bicubic, at seven qualities. Times are processor time of one thread, and compare with
-the peer's (speed 6, 4:4:4) in the same run. SSIM sees no colour: ``delta_e`` tells what a setting costs it.
+the peer's (speed 6, stain planes) in the same run. SSIM sees no colour: ``delta_e`` tells what a setting
+costs it, and ``colour_min`` by how much squares are shifted. ``dice_second`` is by the judge that chooses
+nothing.
 """
 
 import argparse
@@ -13,7 +15,7 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product, zip_longest
 from pathlib import Path
@@ -28,8 +30,9 @@ from rich.table import Table
 import results_file
 from adaslide import wiring
 from adaslide.adapters.restorers.bicubic import BicubicRestorer
-from adaslide.adapters.rungs.image_codec import decode_coded
+from adaslide.adapters.rungs.image_codec import IDENTITY, decode_coded
 from adaslide.adapters.rungs.restored import low_resolution
+from adaslide.adapters.rungs.stain_planes import to_planes
 from adaslide.domain.fidelity import Fidelity
 from adaslide.domain.pixels import Pixels
 from adaslide.domain.profile import PROFILES
@@ -38,10 +41,14 @@ from adaslide.pipeline.measure import NUCLEI_SHARE, Measurer
 from adaslide.ports.segmenter import Segmenter
 from adaslide_models.data.sources import Source, read_split
 from adaslide_models.evaluate.fie import ASSUMED_MPP, patches
-from codec_curves import PEER, Curve, Setting, levels, lines, table
+from codec_curves import PEER, STAIN, Curve, Setting, levels, lines, table
 
 PROFILE = PROFILES["archive"]
-SETTINGS = [Setting(speed, chroma) for chroma, speed in product(("444", "420"), range(4, 11))]
+SETTINGS = [
+    *(Setting(speed, STAIN) for speed in range(4, 11)),
+    *(Setting(speed, "4:4:4") for speed in (6, 8, 9)),
+    Setting(6, "4:2:0"),
+]
 QUALITIES = {
     Rung.FINE: (8, 15, 22, 30, 40, 55, 75),
     Rung.X4_3: (15, 25, 35, 45, 55, 65, 75),
@@ -59,8 +66,10 @@ QUICK_PATCHES, QUICK_STEP = 3, 2
 WIDTH = 140
 """Of the tables where they go to no terminal."""
 
-Cell = tuple[float, float, float, float, float]
+Cell = tuple[float, ...]
 """Of one patch, setting and quality, in the order of `Curve`."""
+Judges = Sequence[Segmenter]
+"""The first, and the one that chooses nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,37 +108,40 @@ def whole_blocks(pixels: Pixels) -> Pixels:
 
 
 def encoded(low: Pixels, setting: Setting, quality: int) -> tuple[bytes, float]:
-    """As the product encodes, and the seconds it took."""
+    """As the product encodes, and the seconds it took, those of making the planes not among them."""
+    pixels, matrix, chroma = low, None, setting.planes.replace(":", "")
+    if setting.planes == STAIN:
+        pixels, matrix, chroma = to_planes(low), IDENTITY, "444"
     times: list[float] = []
     while not times or (times[0] < SHORT and len(times) < ROUNDS):
         start = time.process_time()
         body = imagecodecs.avif_encode(
-            low, level=quality, speed=setting.speed, pixelformat=setting.chroma, numthreads=1
+            pixels, level=quality, speed=setting.speed, pixelformat=chroma, matrix=matrix, numthreads=1
         )
         times.append(time.process_time() - start)
     return bytes(body), statistics.median(times)
 
 
-def measured(
-    subject: Subject, spec: RungSpec, judge: Segmenter, qualities: tuple[int, ...]
-) -> Iterator[Cell]:
+def measured(subject: Subject, spec: RungSpec, judges: Judges, qualities: tuple[int, ...]) -> Iterator[Cell]:
     """By setting, then quality. All are encoded before the first is judged: nothing else runs meanwhile."""
     height, width = subject.pixels.shape[:2]
     low = low_resolution(subject.pixels, spec)
-    coded = [encoded(low, setting, quality) for setting, quality in product(SETTINGS, qualities)]
-    measurer = Measurer(subject.pixels, subject.mpp, judge)
+    coded = [(setting, *encoded(low, setting, quality)) for setting, quality in product(SETTINGS, qualities)]
+    measurer = Measurer(subject.pixels, subject.mpp, *judges)
     restorer = BicubicRestorer(spec.scale)
     known: dict[bytes, Fidelity] = {}
-    for body, seconds in coded:
+    for setting, body, seconds in coded:
         if body not in known:
-            restored = restorer.restore([decode_coded(Codec.AVIF, body)])[0]
+            codec = Codec.STAIN_AVIF if setting.planes == STAIN else Codec.AVIF
+            restored = restorer.restore([decode_coded(codec, body)])[0]
             known[body] = measurer.measure(restored[:height, :width])
         fidelity = known[body]
-        yield len(body), seconds, fidelity.dice, fidelity.ssim, fidelity.delta_e
+        told = (fidelity.dice, fidelity.ssim, fidelity.delta_e, fidelity.dice_second, fidelity.colour_min)
+        yield len(body), seconds, *told
 
 
 def curves(
-    found: list[Subject], judge: Segmenter, qualities: dict[Rung, tuple[int, ...]], console: Console
+    found: list[Subject], judges: Judges, qualities: dict[Rung, tuple[int, ...]], console: Console
 ) -> dict[Rung, dict[Setting, Curve]]:
     """By rung and setting."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -141,7 +153,7 @@ def curves(
             spec = RungSpec(rung, Codec.AVIF, SCALES[rung])
             cells = []
             for subject in found:
-                for cell in measured(subject, spec, judge, tried):
+                for cell in measured(subject, spec, judges, tried):
                     cells.append(cell)
                     progress.advance(task)
             values = np.array(cells).reshape(len(found), len(SETTINGS), len(tried), -1)
@@ -162,6 +174,9 @@ def section(of: dict[Setting, Curve], qualities: tuple[int, ...], images: list[s
                 "ms": (1000 * np.median(curve.seconds, axis=0)).round(2).tolist(),
                 "dice": curve.dice.mean(axis=0).round(4).tolist(),
                 "ssim": curve.ssim.mean(axis=0).round(4).tolist(),
+                "delta_e": curve.delta_e.mean(axis=0).round(3).tolist(),
+                "dice_second": curve.second.mean(axis=0).round(4).tolist(),
+                "colour_min": curve.colour.mean(axis=0).round(4).tolist(),
             }
             for setting, curve in of.items()
         },
@@ -172,7 +187,7 @@ def shown(rung: Rung, of: dict[Setting, Curve], rows: list[dict[str, Any]]) -> T
     """The table of one rung: at each Dice bytes over the peer's with their interval, time and colour."""
     drawn = Table(title=f"{rung.label}, against {PEER.name}")
     drawn.add_column("speed")
-    drawn.add_column("chroma")
+    drawn.add_column("planes")
     for dice in levels(of):
         for heading in (f"bytes x\nDice {dice:.2f}", "90 %", "time x", "ms", "delta E"):
             drawn.add_column(heading, justify="right", no_wrap=True)
@@ -199,8 +214,9 @@ def main() -> None:
     load = os.getloadavg()[0]
     sample = Source(results_file.SAMPLE.parent, results_file.SAMPLE.name)
     sources = read_split(given.data, given.split) if given.split else [sample]
-    judge = wiring.judge_named(PROFILE.judge, ASSUMED_MPP)
-    found = subjects(sources, judge, QUICK_PATCHES if given.quick else given.patches, given.seed)
+    names = [name for name in (PROFILE.judge, PROFILE.second_judge) if name]
+    judges = [wiring.judge_named(name, ASSUMED_MPP) for name in names]
+    found = subjects(sources, judges[0], QUICK_PATCHES if given.quick else given.patches, given.seed)
     if not found:
         parser.error("no patch of these images holds nuclei")
     images = [subject.image for subject in found]
@@ -209,7 +225,7 @@ def main() -> None:
     qualities = {rung: tried[::step] for rung, tried in QUALITIES.items()}
 
     console = Console(stderr=True, width=None if sys.stderr.isatty() else WIDTH)
-    by_rung = curves(found, judge, qualities, console)
+    by_rung = curves(found, judges, qualities, console)
     sections = {rung: section(of, qualities[rung], images) for rung, of in by_rung.items()}
     for rung, of in by_rung.items():
         console.print(shown(rung, of, sections[rung]["settings"]))
@@ -225,6 +241,7 @@ def main() -> None:
             "n_patches": len(found),
             "interval": f"90 %, resampling {resampled}",
             "judge": PROFILE.judge,
+            "second_judge": PROFILE.second_judge,
             "peer": PEER.name,
             "rungs": {rung.label: part for rung, part in sections.items()},
         },

@@ -18,29 +18,34 @@ RESAMPLES, INTERVAL = 500, (5, 95)
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """Of the AVIF encoder. ``chroma`` is 444 or 420, ``speed`` from 0, slow, to 10."""
+    """Of the AVIF encoder. ``planes`` are `STAIN`, or the picture's own with chroma 4:4:4 or 4:2:0; ``speed``
+    is from 0, slow, to 10."""
 
     speed: int
-    chroma: str
+    planes: str
 
     @property
     def name(self) -> str:
-        return f"speed {self.speed} {':'.join(self.chroma)}"
+        return f"speed {self.speed} {self.planes}"
 
 
-PEER = Setting(6, "444")
+STAIN = "stain"
+PEER = Setting(6, STAIN)
 """What the profiles use."""
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """What one setting did, each (patches, qualities), qualities upwards. ``seconds`` is processor time."""
+    """What one setting did, each (patches, qualities), qualities upwards. ``seconds`` is processor time,
+    ``second`` the Dice of the second judge, ``colour`` as `Fidelity.colour_min`."""
 
     size: Floats
     seconds: Floats
     dice: Floats
     ssim: Floats
     delta_e: Floats
+    second: Floats
+    colour: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,8 @@ class Point:
     seconds: float
     ssim: float
     delta_e: float
+    second: float
+    colour: float
 
 
 def at_dice(curve: Curve, dice: float, patches: Indices | None = None) -> Point | None:
@@ -74,8 +81,10 @@ def at_dice(curve: Curve, dice: float, patches: Indices | None = None) -> Point 
     return Point(
         np.exp(between(np.log(curve.size[chosen].mean(axis=0)))),
         np.exp(between(np.log(np.median(curve.seconds[chosen], axis=0)))),
-        between(curve.ssim[chosen].mean(axis=0)),
-        between(curve.delta_e[chosen].mean(axis=0)),
+        *(
+            between(each[chosen].mean(axis=0))
+            for each in (curve.ssim, curve.delta_e, curve.second, curve.colour)
+        ),
     )
 
 
@@ -115,7 +124,7 @@ def table(curves: dict[Setting, Curve], images: Sequence[str]) -> list[dict[str,
     return [
         {
             "speed": setting.speed,
-            "chroma": setting.chroma,
+            "planes": setting.planes,
             "at_dice": {
                 f"{dice:.2f}": _beside(curve, peer, dice, None if setting == PEER else drawn)
                 for dice in compared
@@ -137,13 +146,15 @@ def _beside(curve: Curve, peer: Curve, dice: float, drawn: list[Indices] | None)
         "ms": round(1000 * point.seconds, 2),
         "ssim": round(point.ssim, 4),
         "delta_e": round(point.delta_e, 3),
+        "dice_second": round(point.second, 4),
+        "colour_min": round(point.colour, 4),
     }
 
 
 def lines(rows: list[dict[str, Any]]) -> Iterator[list[str]]:
-    """``rows`` as text: speed, chroma, then for each level bytes x, its interval, time x, ms and delta E."""
+    """``rows`` as text: speed, planes, then for each level bytes x, its interval, time x, ms and delta E."""
     for row in rows:
-        cells = [str(row["speed"]), ":".join(row["chroma"])]
+        cells = [str(row["speed"]), row["planes"]]
         for found in row["at_dice"].values():
             if found is None:
                 cells += ["-"] * 5

@@ -272,13 +272,14 @@ def test_profiles_and_inspect_name_what_judges_restores_and_proposes(archive_pac
     assert row["second_judge"] == profile.second_judge
     assert row["agent"] == profile.agent
     assert row["restorers"] == list(profile.restorers)
+    assert row["measurement_price"] == profile.measurement_price
     facts = json.loads(cli("inspect", archive_package[0], "--json")[1])
     assert facts["restorers"] == list(profile.restorers)
     assert facts["weights"] == wiring.weights_in(profile)
     for command in (["profiles"], ["inspect", archive_package[0]]):
         code, out, _ = cli(*command)
         assert code == 0
-        for name in (profile.judge, profile.second_judge, *profile.restorers, "dice_second"):
+        for name in (profile.judge, profile.second_judge, *profile.restorers, "dice_second", "colour_min"):
             assert name in out
 
 

@@ -43,7 +43,17 @@ def test_the_document_has_what_others_read(document):
     assert set(document["advantage"]) == {"uniform_p5", "uniform_mean", "paper_mean", "oracle_gap"}
     assert set(document["by_floor"]) == {"0.7", "0.85"}
     for row in document["rows"]:
-        assert {"name", "setting", "bytes", "psnr", "ssim", "delta_e", "dice_mean", "dice_p5"} <= set(row)
+        assert {
+            "name",
+            "setting",
+            "bytes",
+            "psnr",
+            "ssim",
+            "delta_e",
+            "colour_min",
+            "dice_mean",
+            "dice_p5",
+        } <= set(row)
     assert {"images", "lab"} == set(document["by_source"])
 
 

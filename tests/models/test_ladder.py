@@ -34,7 +34,13 @@ def made_up(count, seed):
         0.3 * (1500 / typical) ** 0.75 * np.exp(loss + random.normal(0, 0.08, (count, RUNGS))), 0, 1
     )
     fidelity = np.ones((count, RUNGS, len(METRICS)))
-    for metric, factor in {"dice": 1, "dice_window_min": 2, "ssim": 1.3, "dice_second": 1}.items():
+    for metric, factor in {
+        "dice": 1,
+        "dice_window_min": 2,
+        "ssim": 1.3,
+        "dice_second": 1,
+        "colour_min": 0.15,
+    }.items():
         fidelity[:, :, METRICS.index(metric)] = 1 - np.clip(factor * lost, 0, 1)
     octaves = np.where(np.arange(count) % 4 == 0, -1, 0)[:, None]
     looks = np.hstack([detail, random.normal(0, 1, (count, LOOKS - 1)), octaves]).astype(np.float32)
@@ -57,7 +63,7 @@ def config(tmp_path):
 
 
 def test_the_net_learns_from_what_the_served_one_is_shown():
-    table, floors = made_up(6, 3), Floors(*LIMITS[0], margin=ARCHIVE.floors.margin)
+    table, floors = made_up(6, 3), Floors(*LIMITS[0], ARCHIVE.floors.colour_min, ARCHIVE.floors.margin)
     patches = drawn(table, np.arange(6), np.repeat(LIMITS, 6, axis=0), NONE, np.random.default_rng(0))
     tried = torch.zeros(6, RUNGS, dtype=torch.bool)
     tried[:, [2, 7, 11]] = True

@@ -56,7 +56,15 @@ def test_the_agent_is_asked():
 
 
 @pytest.mark.parametrize(
-    "name", ["cda-ladder@", "cda-ladder-2@", "cda-ladder-fast@", "cda-ladder-3@", "cda-ladder-fast-2@"]
+    "name",
+    [
+        "cda-ladder@",
+        "cda-ladder-2@",
+        "cda-ladder-fast@",
+        "cda-ladder-3@",
+        "cda-ladder-4@",
+        "cda-ladder-fast-2@",
+    ],
 )
 def test_the_agent_of_a_ladder_is_asked(name):
     check = check_of(name)

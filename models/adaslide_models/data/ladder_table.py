@@ -32,7 +32,8 @@ from adaslide_models.evaluate.rate_fidelity.measured import CellMeter, Values, l
 SIDE = 512
 GLASS = 0.2
 """Share of the patches, by default, that are made to lie beside glass."""
-GATED = ("dice", "dice_window_min", "ssim", "dice_second")
+GATED = ("dice", "dice_window_min", "ssim", "dice_second", "colour_min")
+"""Measures that have floors, in the order in which they are asked for."""
 
 
 @dataclass(frozen=True, slots=True)

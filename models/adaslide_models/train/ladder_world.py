@@ -80,9 +80,10 @@ class Patches:
 def drawn(
     table: LadderTable, rows: np.ndarray, limits: np.ndarray, jitter: Jitter, random: np.random.Generator
 ) -> Patches:
-    """Patches ``rows`` (B,) of the table under ``limits`` (B, 4), the floors of `GATED`, with the margin of
-    the table's profile."""
-    margin = profile_named(table.profile).floors.margin
+    """Patches ``rows`` (B,) of the table under ``limits`` (B, 4), the floors that a net is told, with the
+    floor of colour and the margin of the table's profile."""
+    own = profile_named(table.profile).floors
+    floors = np.hstack([limits, np.full((len(rows), 1), own.colour_min)])
     size = table.bytes[rows] * np.exp(random.normal(0, 1, (len(rows), 1)) * jitter.bytes)
     slack, failed = np.full(size.shape, 1.0), np.zeros(size.shape, bool)
     dice = np.zeros(size.shape)
@@ -91,8 +92,8 @@ def drawn(
         if name != "dice_window_min":
             common = random.normal(0, 1, (len(rows), 1)) * jitter.loss
         lost = (1 - table.metric(name)[rows]) * np.exp(common + random.normal(0, jitter.each, size.shape))
-        value, floor = 1 - np.clip(lost, 0, 1), limits[:, column : column + 1]
-        over = value - np.minimum(floor + margin, 1.0)
+        value, floor = 1 - np.clip(lost, 0, 1), floors[:, column : column + 1]
+        over = value - np.minimum(floor + own.margin, 1.0)
         if name == "dice":
             dice = value - floor
         counts = (floor > 0) & ~failed  # the first that fails is where the encoder stops measuring

@@ -217,6 +217,7 @@ def _show(totals: dict[str, Any], package: PackageReader, seconds: float) -> Non
         ("dice_window_min", "worst window"),
         ("dice_second", "second judge"),
         ("ssim", "luma SSIM"),
+        ("colour_min", "worst colour"),
     ):
         seen, floor = totals["fidelity"][metric], totals["floor"][metric]
         if not seen["n"]:

@@ -19,7 +19,7 @@ PACKAGE: dict[str, Any] = {
     "id": _PACKAGE,
     "slide": _SLIDE,
     "job": _JOB,
-    "profile": "archive@7",
+    "profile": "archive@8",
     "created_at": _AT,
     "totals": {
         "source_bytes": 1938955,
@@ -60,7 +60,7 @@ JOB: dict[str, Any] = {
     "attempts": 1,
     "problem": None,
     "request": {
-        "profile": "archive@7",
+        "profile": "archive@8",
         "lambda": None,
         "dice_floor": None,
         "mpp": None,

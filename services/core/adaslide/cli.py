@@ -265,6 +265,7 @@ def profiles(as_json: Json = False) -> None:
             "second_judge": profile.second_judge,
             "restorers": list(profile.restorers),
             "agent": profile.agent,
+            "measurement_price": profile.measurement_price if profile.is_dial else None,
         }
         for profile in PROFILES.values()
     }
@@ -281,6 +282,8 @@ def profiles(as_json: Json = False) -> None:
             table.add_row("", "second judge", row["second_judge"] or "none")
             table.add_row("", "restorers", ", ".join([*row["restorers"], BICUBIC]))
             table.add_row("", "agent", row["agent"] or "none: the search starts in the middle")
+        if price := row["measurement_price"]:
+            table.add_row("", "a measurement", f"promises to save {price:g} bytes, or is not made")
         table.add_row()
     Console().print(table, highlight=False)
 
@@ -320,7 +323,7 @@ def _show(totals: dict[str, Any]) -> None:
     table.add_row("patches", f"{patches['total']}: {rungs}")
     if barred := not_restored(totals):
         table.add_row("nothing restored of", barred)
-    for metric in ("dice", "dice_window_min", "dice_second", "ssim"):
+    for metric in ("dice", "dice_window_min", "dice_second", "ssim", "colour_min"):
         row, floor = totals["fidelity"].get(metric), totals["floor"].get(metric)
         if row and row["n"] and (floor or metric != "dice_second"):
             spread = f"mean {row['mean']:.3f}, 5th percentile {row['p5']:.3f}, least {row['min']:.3f}"

@@ -153,7 +153,7 @@ def test_protected_regions_are_part_of_the_request_and_come_back_as_a_number(cli
 def test_a_job_waits_and_can_be_cancelled(client, sample_slide):
     client.put("/slides/s", json={"uri": sample_slide.as_uri()})
     job = client.post("/slides/s/compress").json()
-    assert (job["state"], job["request"]["profile"]) == ("queued", "archive@7")
+    assert (job["state"], job["request"]["profile"]) == ("queued", "archive@8")
     assert client.delete(f"/jobs/{job['id']}").json()["state"] == "cancelling"
     assert client.get(job["links"]["self"]).json()["state"] == "cancelling"
 

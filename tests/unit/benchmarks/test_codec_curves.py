@@ -5,13 +5,13 @@ import pytest
 
 from codec_curves import LEVELS, PEER, RESAMPLES, Curve, Setting, at_dice, levels, lines, resamples, table
 
-SLOW, NEVER = Setting(4, "444"), Setting(9, "420")
+SLOW, NEVER = Setting(4, "stain"), Setting(9, "4:2:0")
 
 
 def curve(size=(100, 400, 1600), dice=(0.6, 0.8, 1.0), seconds=(0.01, 0.04, 0.16), patches=4):
     """Patches that are all alike."""
     rows = [np.tile(np.array(values, float), (patches, 1)) for values in (size, seconds, dice)]
-    return Curve(*rows, ssim=rows[2] / 2, delta_e=8 * (1 - rows[2]))
+    return Curve(*rows, ssim=rows[2] / 2, delta_e=8 * (1 - rows[2]), second=rows[2], colour=1 - rows[2])
 
 
 def test_a_quality_that_was_measured_is_told_as_it_was():
@@ -59,7 +59,7 @@ def test_of_one_image_patches_are_drawn():
 def test_the_table_holds_ratios_to_the_peer():
     curves = {SLOW: curve(size=(50, 200, 800), seconds=(0.05, 0.2, 0.8)), PEER: curve()}
     slow, peer = table(curves, ["a", "a", "b", "b"])
-    assert (slow["speed"], slow["chroma"]) == (4, "444")
+    assert (slow["speed"], slow["planes"]) == (4, "stain")
     assert list(slow["at_dice"]) == ["0.85", "0.90"]
     for level in slow["at_dice"].values():
         assert (level["bytes_x"], level["bytes_x_90"], level["time_x"]) == (0.5, [0.5, 0.5], 5.0)
@@ -90,7 +90,7 @@ def test_a_setting_that_reaches_nothing_leaves_its_row_empty():
     shown = list(lines(rows))
     assert shown[0] == [
         "6",
-        "4:4:4",
+        "stain",
         "1.000",
         "-",
         "1.00",

@@ -1,5 +1,7 @@
 """Profiles, floors, rungs and jobs: the rules that everything else leans on."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,7 +53,7 @@ def test_what_holds_with_the_margin_holds_without(dice, floor):
 
 
 def test_profiles_are_found_by_name_and_by_version():
-    assert profile_named("archive") is profile_named("archive@7") is PROFILES["archive"]
+    assert profile_named("archive") is profile_named("archive@8") is PROFILES["archive"]
     assert profile_named("archive@1").judge == OTSU
     assert PROFILES["archive"].judge != OTSU
 
@@ -85,11 +87,13 @@ def test_a_lambda_that_would_turn_nothing_is_refused():
         "archive@5": 0.0,
         "archive@6": 0.0,
         "archive@7": 0.0,
+        "archive@8": 0.0,
         "archive-fast@1": 0.0,
         "archive-fast@2": 0.0,
         "archive-fast@3": 0.0,
         "archive-fast@4": 0.0,
         "archive-fast@5": 0.0,
+        "archive-fast@6": 0.0,
         "paper@1": 0.5,
         "paper@2": 0.5,
     }
@@ -170,3 +174,13 @@ def test_error_codes_are_unique_and_public():
     codes = [kind.code for kind in tree(AdaSlideError)]
     assert len(codes) == len(set(codes))
     assert all(code == code.lower() and " " not in code for code in codes)
+
+
+def test_the_present_profiles_hold_colour_and_older_ones_go_on_without():
+    shifted = replace(IDENTICAL, colour_min=0.90)
+    for name in ("archive", "archive-fast"):
+        assert PROFILES[name].promise.floors.violated_by(shifted) == ("colour_min",)
+        assert PROFILES[name].promise.barred.violated_by(shifted) == ("colour_min",)
+    assert profile_named("archive@7").floors.held_by(shifted)
+    assert profile_named("archive@7").floors.held_by(replace(IDENTICAL, colour_min=float("nan")))
+    assert not PROFILES["archive"].floors.held_by(replace(IDENTICAL, colour_min=float("nan")))

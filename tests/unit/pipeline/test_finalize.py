@@ -18,7 +18,7 @@ from adaslide.domain.slide import MppOrigin, SlideFacts, SourceLevel
 from adaslide.package.reader import PackageReader
 from adaslide.package.records import PatchMaps
 from adaslide.package.writer import write_shard
-from adaslide.pipeline.compress_shard import sidecar, sidecar_key
+from adaslide.pipeline.compress_shard import read_sidecar, sidecar, sidecar_key
 from adaslide.pipeline.finalize import finalize
 from adaslide.pipeline.inspect import inspect
 from adaslide.pipeline.plan import CompressionPlan
@@ -142,3 +142,10 @@ def test_the_root_tells_what_ran_the_nets_unless_it_is_the_canonical_runtime_alo
     block = PackageReader(package).info.attributes["runtime"]
     assert block["onnxruntime"]
     assert block.get("nets") == told
+
+
+def test_what_an_older_version_left_of_a_job_has_no_measure_of_colour():
+    maps = PatchMaps.empty(1, 1)
+    older = replace(maps, quality={k: v for k, v in maps.quality.items() if k != "colour_min"})
+    read, _, _ = read_sidecar(sidecar(older, np.zeros((4, 4, 3), np.uint8)))
+    assert np.isnan(read.quality["colour_min"]).all()

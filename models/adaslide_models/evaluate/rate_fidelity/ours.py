@@ -63,6 +63,8 @@ class Ours:
             "dice_mean": round(float(self.quality["dice"].mean()), 4),
             "dice_p5": round(p5(self.quality["dice"]), 4),
             "dice_min": round(float(self.quality["dice"].min()), 4),
+            "colour_mean": round(float(self.quality["colour_min"].mean()), 4),
+            "colour_min": round(float(self.quality["colour_min"].min()), 4),
             "payload_bytes": round(float(self.bytes.mean())),
             "share_of_rungs": {rung: round(share, 4) for rung, share in shares.items()},
             "share_restored": round(float(self.restored.mean()), 4),
@@ -82,6 +84,7 @@ class Ours:
                 "payload_bytes": round(float(self.bytes[own].mean())),
                 **{metric: told(self.quality[metric][own].mean(), 4) for metric in SHOWN},
                 "dice_min": told(self.quality["dice"][own].min(), 4),
+                "colour_min": told(self.quality["colour_min"][own].min(), 4),
                 "dice_second_min": told(self.quality["dice_second"][own].min(), 4),
                 "rungs": {rung: rungs.count(rung) for rung in sorted(set(rungs))},
             }

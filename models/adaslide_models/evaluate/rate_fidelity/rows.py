@@ -36,8 +36,8 @@ def chosen_rows(table: Table, profile: Profile) -> list[Row]:
 
 def _row(table: Table, name: str, setting: str, columns: Indices) -> Row:
     """Of each patch under its own column."""
-    dice, ssim, psnr, delta_e = (
-        picked(table.metric(metric), columns) for metric in ("dice", "ssim", "psnr", "delta_e")
+    dice, ssim, psnr, delta_e, colour = (
+        picked(table.metric(metric), columns) for metric in ("dice", "ssim", "psnr", "delta_e", "colour_min")
     )
     return {
         "name": name,
@@ -46,6 +46,8 @@ def _row(table: Table, name: str, setting: str, columns: Indices) -> Row:
         "psnr": round(mean(psnr), 3),
         "ssim": round(mean(ssim), 4),
         "delta_e": round(mean(delta_e), 3),
+        "colour_mean": round(mean(colour), 4),
+        "colour_min": round(float(colour.min()), 4),
         "dice_mean": round(mean(dice), 4),
         "dice_p5": round(p5(dice), 4),
     }

@@ -32,6 +32,7 @@ FIDELITY_LAYERS = {
     "dice_window_min": "nuclei, worst 128 px window",
     SECOND: "nuclei, second judge",
     "ssim": "structure, SSIM of luma",
+    "colour_min": "colour, worst 32 px square",
     "psnr": "PSNR, dB",
 }
 DECISION_LAYERS = {"rung": "how patches are kept", "p_compress": "agent: can it be made small?"}

@@ -182,6 +182,7 @@ async function describe(row, col) {
   $("patch-dice").textContent = number(patch.quality.dice, 3);
   $("patch-window").textContent = number(patch.quality.dice_window_min, 3);
   $("patch-ssim").textContent = number(patch.quality.ssim, 3);
+  tell("patch-colour", patch.quality.colour_min === null ? null : number(patch.quality.colour_min, 3));
   tell("patch-restorer", patch.restorer);
   if (patch.restorer) $("patch-restorer").replaceChildren(...pinned(patch.restorer));
   tell("patch-second", data.second_judge ? number(patch.quality.dice_second, 3) : null);

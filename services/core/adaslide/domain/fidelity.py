@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass, fields
 from math import isnan, nan
 from typing import Protocol
 
-METRICS = ("dice", "dice_window_min", "ssim", "psnr", "delta_e", "max_error", "dice_second")
+METRICS = ("dice", "dice_window_min", "ssim", "psnr", "delta_e", "max_error", "dice_second", "colour_min")
 """Names of the arrays in ``quality/``, in the order of `Fidelity`."""
 
-LATER_METRICS = frozenset({"dice_second"})
+LATER_METRICS = frozenset({"dice_second", "colour_min"})
 """Those that the first packages do not have."""
 
 PSNR_IDENTICAL = 99.0
@@ -22,7 +22,8 @@ class Fidelity:
     ``dice``: smoothed Dice of the judge's two nuclei masks; ``dice_window_min``: the same in the
     worst 128 px window that holds nuclei; ``ssim``: of luma; ``psnr``: dB; ``delta_e``: mean CIE76;
     ``max_error``: greatest difference of a sample, grey levels; ``dice_second``: Dice by the second
-    judge, which chose nothing. NaN is what was not measured.
+    judge, which chose nothing; ``colour_min``: 1 - CIE76 / 100 of the mean colours of the worst 32 px
+    square. NaN is what was not measured.
     """
 
     dice: float
@@ -32,6 +33,7 @@ class Fidelity:
     delta_e: float
     max_error: float
     dice_second: float = nan
+    colour_min: float = nan
 
     def as_dict(self) -> dict[str, float]:
         return asdict(self)
@@ -48,9 +50,11 @@ class Measurable(Protocol):
     def ssim(self) -> float: ...
     @property
     def dice_second(self) -> float: ...
+    @property
+    def colour_min(self) -> float: ...
 
 
-IDENTICAL = Fidelity(1.0, 1.0, 1.0, PSNR_IDENTICAL, 0.0, 0.0, 1.0)
+IDENTICAL = Fidelity(1.0, 1.0, 1.0, PSNR_IDENTICAL, 0.0, 0.0, 1.0, 1.0)
 UNMEASURED = Fidelity(*(nan,) * len(METRICS))
 
 
@@ -63,6 +67,7 @@ class Floors:
     dice_window_min: float = 0.0
     ssim: float = 0.0
     dice_second: float = 0.0
+    colour_min: float = 0.0
     margin: float = 0.005
 
     def held_by(self, fidelity: Measurable, *, margin: bool = False) -> bool:

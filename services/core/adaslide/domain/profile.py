@@ -22,6 +22,7 @@ CDA_LADDER_2 = "cda-ladder-2@fa1b76387cd5"
 CDA_LADDER_FAST = "cda-ladder-fast@4edd18a6c14e"
 CDA_LADDER_3 = "cda-ladder-3@0fd56dd3e627"
 CDA_LADDER_FAST_2 = "cda-ladder-fast-2@41511e2f75ad"
+CDA_LADDER_4 = "cda-ladder-4@ff8bd36cba42"
 """Weights, pinned: their name and the first twelve digits of their ONNX file's sha256. Other weights
 of the same name would be another promise, and need another version of the profile."""
 
@@ -34,6 +35,10 @@ LOSS_PRICE = 10.0
 SECOND_DICE = 0.70
 """The second judge's floor in `archive`: an alarm, not an aim. It is cruder than the first, and a floor as
 high as the first's would leave the choice to it."""
+
+COLOUR = 0.92
+"""The floor of colour in `archive`, an alarm like `SECOND_DICE`: no square's mean colour is off by more than
+eight units of CIE76, three to four times what an eye just sees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +275,12 @@ _ARCHIVE_7 = replace(
         (Rung.FINE, 1, 62),
     ),
 )
+_ARCHIVE_8 = replace(
+    _ARCHIVE_7,
+    version=8,
+    floors=replace(_ARCHIVE_7.floors, colour_min=COLOUR, margin=0.001),
+    agent=CDA_LADDER_4,
+)
 FAST_SPEEDS = {Rung.X4: 8, Rung.X2: 9, Rung.X4_3: 9, Rung.FINE: 9}
 """The encoder's effort in `archive-fast`, by what it costs (benchmarks/results/codec_settings.json, of AVIF
 as it is; x4-3: as between x2 and fine)."""
@@ -287,6 +298,7 @@ _ARCHIVE_FAST_4 = replace(
     _ARCHIVE_FAST_3, version=4, ladder=_without(_ARCHIVE_FAST_3.ladder, "x4-q30", "x2-q20")
 )
 _ARCHIVE_FAST_5 = replace(_fast(_ARCHIVE_7, 5, FAST_SPEEDS), judge=NUCLEI_LEAN, agent=CDA_LADDER_FAST_2)
+_ARCHIVE_FAST_6 = replace(_fast(_ARCHIVE_8, 6, FAST_SPEEDS), judge=NUCLEI_LEAN, agent=CDA_LADDER_FAST_2)
 
 
 VERSIONS: tuple[Profile, ...] = (
@@ -297,11 +309,13 @@ VERSIONS: tuple[Profile, ...] = (
     _ARCHIVE_5,
     _ARCHIVE_6,
     _ARCHIVE_7,
+    _ARCHIVE_8,
     _fast(_ARCHIVE_4, 1, _FAST_SPEEDS_1),
     _ARCHIVE_FAST_2,
     _ARCHIVE_FAST_3,
     _ARCHIVE_FAST_4,
     _ARCHIVE_FAST_5,
+    _ARCHIVE_FAST_6,
     Profile("exact", 1, (), Floors(), allow_background=False),
     _PAPER_1,
     replace(_PAPER_1, version=2, judge=NUCLEI_UNET, restorers=(FIE_X4,), agent=CDA, promotes=False),

@@ -1,5 +1,6 @@
 """The facts of a package's patches as arrays: what stands in ``decision/`` and ``quality/``."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -7,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adaslide.domain.decision import PatchOutcome
-from adaslide.domain.fidelity import METRICS, Fidelity
+from adaslide.domain.fidelity import LATER_METRICS, METRICS, Fidelity
 from adaslide.domain.geometry import PatchIndex
 
 Map = npt.NDArray[Any]
@@ -36,6 +37,17 @@ class PatchMaps:
     def empty(cls, rows: int, cols: int) -> Self:
         decision = {name: np.zeros((rows, cols), dtype) for name, dtype in DECISION_DTYPES.items()}
         quality = {name: np.full((rows, cols), np.nan, np.float32) for name in METRICS}
+        return cls(decision, quality)
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, Map]) -> Self:
+        """From ``arrays`` by name. What an older version of this program had no measure for is NaN."""
+        decision = {name: arrays[name] for name in DECISION_DTYPES}
+        unknown = np.full_like(decision["p_compress"], np.nan)
+        quality = {
+            name: arrays[name] if name in arrays or name not in LATER_METRICS else unknown.copy()
+            for name in METRICS
+        }
         return cls(decision, quality)
 
     def record(self, row: int, col: int, outcome: PatchOutcome) -> None:

@@ -14,12 +14,11 @@ import numpy as np
 
 from adaslide.domain.decision import PatchFlag
 from adaslide.domain.errors import SlideCorrupt
-from adaslide.domain.fidelity import METRICS
 from adaslide.domain.geometry import SHARD_PATCHES, PatchGrid, PatchIndex, ShardIndex
 from adaslide.domain.pixels import Pixels, pad_to
 from adaslide.domain.slide import TileLayout
 from adaslide.package.levels import FIRST_OVERVIEW
-from adaslide.package.records import DECISION_DTYPES, PatchMaps
+from adaslide.package.records import PatchMaps
 from adaslide.package.writer import write_shard
 from adaslide.pipeline.encode_patch import EncodedPatch, PatchEncoder, PatchInput
 from adaslide.pipeline.plan import CompressionPlan
@@ -168,8 +167,4 @@ def read_sidecar(data: bytes) -> tuple[PatchMaps, Pixels, str | None]:
     """What `compress_shard` left: the shard's maps, its part of the x16 overview, and the runtime of the nets
     that measured it, None for the canonical one."""
     with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-        maps = PatchMaps(
-            {name: stored[name] for name in DECISION_DTYPES},
-            {name: stored[name] for name in METRICS},
-        )
-        return maps, stored["overview"], str(stored[RUNTIME]) if RUNTIME in stored else None
+        return PatchMaps.of(stored), stored["overview"], str(stored[RUNTIME]) if RUNTIME in stored else None

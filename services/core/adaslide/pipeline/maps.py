@@ -54,6 +54,7 @@ METRIC_SCALES: dict[str, MetricScale] = {
     "dice_window_min": MetricScale(0.4, 1.0, 2),
     "dice_second": MetricScale(0.6, 1.0, 2),
     "ssim": MetricScale(0.5, 1.0, 2),
+    "colour_min": MetricScale(0.9, 1.0, 3),
     "psnr": MetricScale(20.0, 40.0, 0),
     "delta_e": MetricScale(10.0, 0.0, 1),
     "max_error": MetricScale(128.0, 0.0, 0),

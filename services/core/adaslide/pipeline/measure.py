@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from adaslide.domain.fidelity import IDENTICAL, PSNR_IDENTICAL, Fidelity
 from adaslide.domain.pixels import Mask, Pixels, Plane
-from adaslide.pipeline.colour import cube_roots, mean_difference
+from adaslide.pipeline.colour import cube_roots, mean_difference, squares_of, worst_difference
 from adaslide.pipeline.ssim import Structure
 from adaslide.ports.segmenter import Segmenter
 
@@ -101,6 +101,10 @@ class Measurer:
     def _roots(self) -> Plane:
         return cube_roots(self.original)
 
+    @cached_property
+    def _squares(self) -> Plane:
+        return squares_of(self.original)
+
     def measure(self, restored: Pixels) -> Fidelity:
         """All metrics of ``restored``, which has the original's shape."""
         return self.against(restored).fidelity
@@ -132,6 +136,10 @@ class Measurer:
         if self._ssim_side < 3:
             return 1.0 if np.array_equal(restored, self.original) else 0.0
         return self._structure.similarity(restored)
+
+    def colour_min(self, restored: Pixels) -> float:
+        """0 for colours that are 100 and more units of CIE76 apart."""
+        return max(0.0, 1 - worst_difference(self._squares, squares_of(restored)) / 100)
 
 
 class Measured:
@@ -165,6 +173,10 @@ class Measured:
     def dice_second(self) -> float:
         return 1.0 if self._is_identical else self._measurer.dice_second(self._restored)
 
+    @cached_property
+    def colour_min(self) -> float:
+        return 1.0 if self._is_identical else self._measurer.colour_min(self._restored)
+
     @property
     def fidelity(self) -> Fidelity:
         """Everything, colour too."""
@@ -176,4 +188,5 @@ class Measured:
             self.ssim,
             *self._measurer.measure_colour(self._restored),
             self.dice_second,
+            self.colour_min,
         )

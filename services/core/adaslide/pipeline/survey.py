@@ -14,9 +14,8 @@ import numpy.typing as npt
 
 from adaslide.domain.decision import PatchOutcome
 from adaslide.domain.errors import ChecksumMismatch
-from adaslide.domain.fidelity import METRICS
 from adaslide.domain.geometry import ShardIndex
-from adaslide.package.records import DECISION_DTYPES, PatchMaps
+from adaslide.package.records import PatchMaps
 from adaslide.ports.objects import GetObject, PutObject
 
 
@@ -59,10 +58,7 @@ class ShardSurvey:
     def read(cls, scratch: GetObject, shard: ShardIndex) -> Self:
         """What `write_survey` left. Raises what the store raises."""
         with np.load(io.BytesIO(scratch.get(steps_key(shard))), allow_pickle=False) as stored:
-            maps = PatchMaps(
-                {name: stored[name] for name in DECISION_DTYPES}, {name: stored[name] for name in METRICS}
-            )
-            return cls(stored["counts"], stored["whole"], stored["floors"], maps)
+            return cls(stored["counts"], stored["whole"], stored["floors"], PatchMaps.of(stored))
 
     @property
     def first(self) -> npt.NDArray[np.int64]:

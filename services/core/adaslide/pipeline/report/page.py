@@ -9,7 +9,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from adaslide.domain.errors import Conflict
-from adaslide.domain.fidelity import Floors
+from adaslide.domain.fidelity import LATER_METRICS, Floors
 from adaslide.domain.geometry import PatchIndex
 from adaslide.domain.rung import Rung
 from adaslide.package.reader import PackageReader
@@ -39,12 +39,14 @@ METRIC_NAMES = {
     "dice_window_min": "Nuclei Dice, worst 128 px window",
     "ssim": "Luma SSIM",
     "dice_second": "Nuclei Dice, second judge",
+    "colour_min": "Colour, worst 32 px square",
 }
 SHORT_NAMES = {
     "dice": "Dice",
     "dice_window_min": "Dice of a window",
     "ssim": "SSIM",
     "dice_second": "Dice, 2nd judge",
+    "colour_min": "Colour",
 }
 LAYERS = {
     "rung": ("Decision", "how each patch is kept"),
@@ -142,11 +144,10 @@ def _check_same_slide(package: PackageReader, source: SlideReader) -> None:
 
 def short_names(facts: Mapping[str, Any]) -> dict[str, str]:
     """Names of the metrics that were measured of the package of these `inspect` facts."""
-    return {
-        metric: name
-        for metric, name in SHORT_NAMES.items()
-        if metric != "dice_second" or facts["second_judge"] is not None
-    }
+    absent = {metric for metric in LATER_METRICS if metric not in facts["fidelity"]}
+    if facts["second_judge"] is None:
+        absent.add("dice_second")
+    return {metric: name for metric, name in SHORT_NAMES.items() if metric not in absent}
 
 
 def _layers(package: PackageReader, rungs: set[str]) -> list[tuple[str, str, str, list[tuple[str, str]]]]:
