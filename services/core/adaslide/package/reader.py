@@ -83,16 +83,13 @@ class PackageReader:
         for group in ("decision", "quality"):
             self._metadata_bytes(group)
         shape = (self.grid.rows, self.grid.cols)
-        decision = {
+        arrays = {
             name: self._array(f"decision/{name}", shape, dtype) for name, dtype in DECISION_DTYPES.items()
         }
-        quality = {
-            name: self._array(f"quality/{name}", shape, np.dtype("f4"))
-            if metadata_key(f"quality/{name}") in self._checksums or name not in LATER_METRICS
-            else np.full(shape, np.nan, np.float32)
-            for name in METRICS
-        }
-        return PatchMaps(decision, quality)
+        for name in METRICS:
+            if metadata_key(f"quality/{name}") in self._checksums or name not in LATER_METRICS:
+                arrays[name] = self._array(f"quality/{name}", shape, np.dtype("f4"))
+        return PatchMaps.of(arrays)
 
     def payloads(self, indices: Sequence[PatchIndex], level: int = 0) -> list[bytes | None]:
         """The payload of each chunk of ``level``, in the order asked for; None for an absent one.
