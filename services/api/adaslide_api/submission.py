@@ -101,11 +101,13 @@ class Submitter:
         with trail.change(self._database) as unit:
             job_id = order.known(unit)
             if job_id is None:
+                # Asked first: a job that ends between the two questions has left its package for the second.
+                active = unit.jobs.active(slide.id, request)
                 package = unit.packages.matching(slide, request)
                 if package is not None and package.slide_id == slide.id:
                     job_id = package.job_id
                 else:
-                    job_id = self._job(unit, slide, request, urgency, callback_url).id
+                    job_id = (active or self._new_job(unit, slide, request, urgency, callback_url)).id
                 order.remember(unit, job_id)
             trail.note(slide=slide.id, job=job_id)
             return self._outcome(unit, job_id)
@@ -124,8 +126,9 @@ class Submitter:
         with trail.change(self._database) as unit:
             known = order.known(unit)
             if known is None:
-                made = unit.jobs.restored(slide.id, request)
-                known = (made or self._job(unit, slide, request, Urgency.ROUTINE, callback_url)).id
+                active = unit.jobs.active(slide.id, request)  # asked first, as in `submit`
+                made = unit.jobs.restored(slide.id, request) or active
+                known = (made or self._new_job(unit, slide, request, Urgency.ROUTINE, callback_url)).id
                 order.remember(unit, known)
             trail.note(job=known)
             return unit.jobs.get(known)
@@ -140,7 +143,7 @@ class Submitter:
         except NotFound:
             raise Conflict("the package that this Idempotency-Key led to was removed") from None
 
-    def _job(
+    def _new_job(
         self,
         unit: UnitOfWork,
         slide: SlideRecord,
@@ -148,9 +151,6 @@ class Submitter:
         urgency: Urgency,
         callback_url: str | None,
     ) -> JobRecord:
-        active = unit.jobs.active(slide.id, request)
-        if active is not None:
-            return active
         self._check_room(unit, slide.tenant)
         job = JobRecord(
             id=new_id(),
