@@ -65,7 +65,9 @@ def test_ours_are_whole_packages_that_hold_their_floor(document, out):
         )
         assert row["bytes"] == pytest.approx(totals["package_bytes"] / 3, abs=1)
         assert row["dice_min"] >= float(floor)
+        assert row["share_barred"] == sum(totals["patches"]["not_restored"].values()) / 3
     assert document["by_floor"]["0.85"]["oracle_gap"] >= 1
+    assert document["by_floor"]["0.85"]["oracle_gap_with_margin"] >= 1
     without = document["by_floor"]["0.85"]["without_floor"]
     assert set(without) == {name for name, floor in document["floors"].items() if floor > 0}
     assert all(0 < one["bytes"] <= 1 for one in without.values())

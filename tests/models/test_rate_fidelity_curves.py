@@ -14,6 +14,7 @@ from adaslide_models.evaluate.rate_fidelity.contestants import STAINED
 from adaslide_models.evaluate.rate_fidelity.curves import (
     bytes_at,
     cheapest_uniform,
+    gap_with_margin,
     interval,
     mean,
     oracle,
@@ -114,6 +115,14 @@ def test_every_floor_counts_and_the_margin_where_asked():
     assert MEASURED.columns[oracle(MEASURED, Floors(dice=0.90), margin=True)[0]].name == "fine-q40"
 
 
+def test_the_gap_is_that_of_patches_which_no_policy_bars():
+    sizes, nobody = np.array([102.0, 100.0, 9000.0]), np.zeros(3, bool)
+    floors = Floors(dice=0.85, margin=0.0)
+    assert gap_with_margin(MEASURED, floors, sizes, nobody) == pytest.approx(9202 / 5101)
+    assert gap_with_margin(MEASURED, floors, sizes, np.array([0, 0, 1], bool)) == pytest.approx(202 / 101)
+    assert np.isnan(gap_with_margin(MEASURED, floors, sizes, ~nobody))
+
+
 def test_the_published_pair_is_compress_where_it_holds_and_else_keep():
     chosen = paper_hybrid(MEASURED, 0.85)
     assert picked(MEASURED.bytes, chosen).tolist() == [701, 1000, 1000]
@@ -129,7 +138,7 @@ def test_intervals_resample_images_and_not_patches():
 
 def one_of_ours(floor, lambda_=0.0):
     profile = profile_named("archive").with_floors(dice=floor).with_lambda(lambda_)
-    return Ours(profile, *[None] * 9)
+    return Ours(profile, *[None] * 10)
 
 
 def test_a_setting_is_compared_only_where_it_holds_the_floor():

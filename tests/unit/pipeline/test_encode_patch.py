@@ -212,6 +212,18 @@ def test_damaged_tiles_are_kept_as_they_stand_and_marked(tissue, readable):
     assert np.isnan(outcome.fidelity.dice)
 
 
+def test_a_damaged_patch_is_still_protected(tissue):
+    tiles, pixels = jpeg_tiles(tissue)
+    protected = replace(patch(pixels, tiles=damaged(tiles)), barred=PatchFlag.PROTECTED)
+    assert encoder().encode(protected).outcome.flags == PatchFlag.CORRUPT | PatchFlag.PROTECTED
+
+
+def test_without_tiles_it_is_the_samples_that_would_be_kept_whole(tissue):
+    given = patch(tissue)
+    absent = replace(given, source=replace(given.source, tiles=((None,),), tile_size=PATCH))
+    assert given.whole_bytes == absent.whole_bytes == round(0.25 * tissue.size)
+
+
 def test_an_unreadable_patch_without_tiles_is_refused_not_whitened(tissue):
     with pytest.raises(SlideCorrupt):
         encoder().encode(patch(tissue, readable=False))
@@ -281,13 +293,12 @@ def test_a_survey_begins_at_what_would_be_kept_and_ends_with_the_patch_whole(tis
     assert surveyed.survey.whole_bytes == given.whole_bytes
 
 
-def test_a_survey_goes_no_further_than_the_dial_can(tissue):
+def test_a_survey_ends_where_the_dial_does(tissue):
     given = patch(tissue)
     steps = encoder(DIALLED).survey(given).survey.steps
-    most = replace(DIALLED, lambda_=1e6)
-    assert encoder(most).encode(given).outcome.payload == max(
-        (step.payload for step in steps if step.rung is not Rung.LOSSLESS), key=len
-    )
+    assert encoder(replace(DIALLED, lambda_=1e6)).encode(given).outcome.payload == steps[-1].payload
+    dear = encoder(replace(DIALLED, lambda_=0.5)).encode(given).outcome.payload
+    assert dear in [step.payload for step in steps[1:-1]]
 
 
 def test_where_nothing_holds_or_nothing_is_to_choose_a_survey_has_one_step(tissue):

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from adaslide.domain.geometry import Size
 from adaslide.pipeline.glass import DEFAULT_GLASS, is_constant
-from adaslide.pipeline.tissue import glass_colour, tissue_fraction, tissue_mask
+from adaslide.pipeline.tissue import Thumbnail, glass_colour, tissue_fraction, tissue_mask
 
 SAMPLE = Path(__file__).parents[3] / "samples" / "CMU-1-Small-Region.svs"
 GLASS = (243, 241, 244)
@@ -39,40 +39,40 @@ def faded(texture, opacity: float, noise: float = 0.7):
 
 
 def test_the_sample_slide(slide, small):
-    mask = tissue_mask(small)
+    mask = tissue_mask(Thumbnail.of(small))
     assert 0.30 < mask.mean() < 0.42
     assert mask[300:500, 280:330].mean() > 0.9, "the solid epithelium"
     assert mask[:700, :40].mean() < 0.05, "glass at the left edge, but for some debris"
-    assert all(level in range(241, 247) for level in glass_colour(small, mask))
+    assert all(level in range(241, 247) for level in glass_colour(Thumbnail.of(small), mask))
 
 
 @pytest.mark.parametrize("noise", [0.0, 1.0, 3.0, 6.0])
 @pytest.mark.parametrize("colour", [GLASS, (228, 226, 222), (250, 244, 232)])
 def test_glass_alone_has_no_tissue(noise, colour):
     pixels = glass(400, 500, noise, colour)
-    mask = tissue_mask(pixels)
+    mask = tissue_mask(Thumbnail.of(pixels))
     assert mask.sum() == 0
-    assert np.abs(np.subtract(glass_colour(pixels, mask), colour)).max() < 3
+    assert np.abs(np.subtract(glass_colour(Thumbnail.of(pixels), mask), colour)).max() < 3
 
 
 def test_uneven_light_is_not_tissue():
     fall = np.linspace(0, 5, 500)[None, :, None]
     pixels = (glass(400, 500) - fall).astype(np.uint8)
-    assert tissue_mask(pixels).mean() < 0.001
+    assert tissue_mask(Thumbnail.of(pixels)).mean() < 0.001
 
 
 def test_tissue_alone_is_not_halved(slide):
     solid = slide[860:1156, 1140:1430]
     assert (np.ptp(solid, axis=2) > 24).mean() > 0.97, "the test's own picture is tissue throughout"
-    assert tissue_mask(solid).mean() > 0.97
-    assert glass_colour(solid, np.ones(solid.shape[:2], bool)) == DEFAULT_GLASS
+    assert tissue_mask(Thumbnail.of(solid)).mean() > 0.97
+    assert glass_colour(Thumbnail.of(solid), np.ones(solid.shape[:2], bool)) == DEFAULT_GLASS
 
 
 def test_faint_tissue_is_found_beside_strong_tissue(slide):
     picture = glass(900, 900)
     picture[100:400, 100:400] = slide[860:1160, 1140:1440]
     picture[500:800, 500:800] = faded(slide[860:1160, 1140:1440], 0.12)
-    mask = tissue_mask(picture)
+    mask = tissue_mask(Thumbnail.of(picture))
     assert mask[110:390, 110:390].mean() > 0.97
     assert mask[510:790, 510:790].mean() > 0.9
     mask[95:405, 95:405] = mask[495:805, 495:805] = False
@@ -82,7 +82,7 @@ def test_faint_tissue_is_found_beside_strong_tissue(slide):
 def test_black_ink_is_not_glass():
     picture = glass(300, 300)
     picture[100:120, 50:250] = 20
-    assert tissue_mask(picture)[105:115, 60:240].all()
+    assert tissue_mask(Thumbnail.of(picture))[105:115, 60:240].all()
 
 
 def test_holes_and_specks_follow_their_rules():
@@ -91,7 +91,7 @@ def test_holes_and_specks_follow_their_rules():
     picture[100:106, 100:106] = GLASS
     picture[150:190, 150:190] = GLASS
     picture[10, 10] = (180, 90, 150)
-    mask = tissue_mask(picture)
+    mask = tissue_mask(Thumbnail.of(picture))
     assert mask[100:106, 100:106].all(), "a hole of some pixels belongs to the tissue"
     assert not mask[155:185, 155:185].any(), "a large one is glass"
     assert not mask[5:15, 5:15].any(), "a single pixel is a speck"
@@ -125,6 +125,14 @@ def test_fraction_is_zero_only_where_there_is_nothing():
     assert np.count_nonzero(share) == 1
 
 
+def test_fraction_is_zero_between_pixels_too():
+    mask = np.zeros((4, 12), bool)
+    mask[1, :5] = True
+    share = tissue_fraction(mask, Size(4608, 1536), 512)
+    assert share[0, 3] > 0
+    assert np.count_nonzero(share[:, 4:]) == 0
+
+
 @pytest.mark.parametrize("noise", [0.0, 0.5, 1.0, 2.0])
 @pytest.mark.parametrize("shape", [(512, 512), (480, 60), (7, 480)])
 def test_glass_is_constant(noise, shape):
@@ -133,7 +141,7 @@ def test_glass_is_constant(noise, shape):
 
 def test_real_glass_is_constant_and_every_patch_with_tissue_is_not(slide, small):
     assert is_constant(slide[1920:2400, 0:480], (243,) * 3)
-    share = tissue_fraction(tissue_mask(small), Size(slide.shape[1], slide.shape[0]), 240)
+    share = tissue_fraction(tissue_mask(Thumbnail.of(small)), Size(slide.shape[1], slide.shape[0]), 240)
     for (row, col), tissue in np.ndenumerate(share):
         if tissue > 0.02:
             assert not is_constant(

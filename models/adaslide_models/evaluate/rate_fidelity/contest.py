@@ -20,6 +20,7 @@ from adaslide_models.evaluate.rate_fidelity.curves import (
     Indices,
     bytes_at,
     cheapest_uniform,
+    gap_with_margin,
     interval,
     mean,
     oracle,
@@ -170,9 +171,7 @@ def _advantages(cells: list[Cell], table: Table, one: Ours, ours: Settings) -> d
         **{name: {"codec": codec, "bytes": told(found, 0)} for name, (found, codec) in codecs.items()},
         "uniform_all_floors": _uniform_at_all_floors(table, one),
         "oracle_bytes": round(float(best_bytes.mean())),
-        "oracle_gap_with_margin": round(
-            float(one.bytes.mean() / picked(table.bytes, oracle(table, floors, margin=True)).mean()), 3
-        ),
+        "oracle_gap_with_margin": told(gap_with_margin(table, floors, one.bytes, one.barred)),
         "oracle_over_no_nets": over(oracle(table, floors, nets=False)),
         "oracle_over_no_restoring": over(oracle(table, floors, restored=False)),
         "oracle_uniform_p5": told(

@@ -4,6 +4,7 @@ Everything is in bytes a patch. Patches of one image are not independent: interv
 """
 
 from collections.abc import Callable, Sequence
+from math import nan
 
 import numpy as np
 import numpy.typing as npt
@@ -97,6 +98,13 @@ def picked(values: Values, columns: Indices) -> Values:
     """(n,) of (n, columns): each patch's own column."""
     chosen: Values = np.take_along_axis(values, columns[:, None], axis=1)[:, 0]
     return chosen
+
+
+def gap_with_margin(table: Table, floors: Floors, sizes: Values, barred: npt.NDArray[np.bool_]) -> float:
+    """``sizes``, the bytes of each patch, over those of an oracle that keeps the margin, too: of the patches
+    that are not ``barred`` by a policy, which the oracle knows nothing of. NaN where all are."""
+    best, free = picked(table.bytes, oracle(table, floors, margin=True)), ~barred
+    return float(sizes[free].mean() / best[free].mean()) if free.any() else nan
 
 
 def paper_hybrid(table: Table, floor: float) -> Indices:

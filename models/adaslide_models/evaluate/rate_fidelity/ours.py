@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from adaslide import library
+from adaslide.domain.decision import BARRED
 from adaslide.domain.errors import PackageError
 from adaslide.domain.profile import Profile
 from adaslide.domain.rung import RESTORED_RUNGS, Rung
@@ -27,7 +29,8 @@ class Ours:
     """What became of the patches under ``profile``, each array (n,) in the order of the cells.
 
     ``bytes`` are those of the payloads, ``overhead`` all else that the package holds: shard indexes,
-    checksums, overviews, maps and metadata. ``violations`` were counted by a fresh process.
+    checksums, overviews, maps and metadata. ``barred`` are the patches of which the profile's policy lets
+    nothing restore. ``violations`` were counted by a fresh process.
     """
 
     profile: Profile
@@ -38,6 +41,7 @@ class Ours:
     rungs: tuple[str, ...]
     restored: Values
     measurements: Values
+    barred: npt.NDArray[np.bool_]
     violations: int
     seconds: float
 
@@ -68,6 +72,7 @@ class Ours:
             "payload_bytes": round(float(self.bytes.mean())),
             "share_of_rungs": {rung: round(share, 4) for rung, share in shares.items()},
             "share_restored": round(float(self.restored.mean()), 4),
+            "share_barred": round(float(self.barred.mean()), 4),
             "measurements_per_patch": round(float(self.measurements.mean()), 3),
             "violations": self.violations,
             "patches_per_second": round(len(self.bytes) / self.seconds, 3),
@@ -138,6 +143,7 @@ def compressed(slide: Path, count: int, profile: Profile, mpp: float, out: Path)
         tuple(_label(int(r), int(q)) for r, q in zip(rungs, qualities, strict=True)),
         _by_net(maps, rows, cols),
         maps.decision["measurements"][rows, cols].astype(float),
+        (maps.decision["flags"][rows, cols] & BARRED) != 0,
         _violations(out, slide),
         float(totals["seconds"]),
     )

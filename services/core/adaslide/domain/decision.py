@@ -15,9 +15,9 @@ class PatchFlag(IntFlag):
     CORRUPT = 1
     """The source could not be read here; its bytes are kept as they stand."""
     DEMOTED = 2
-    """Moved to a safer rung than was proposed, because a floor was not held."""
+    """Kept at a dearer rung than was proposed, or whole: a floor was not held, or lambda paid for more."""
     PROMOTED = 4
-    """Moved to a cheaper rung than was proposed, because the floors allowed it."""
+    """Kept at a cheaper rung than was proposed: the floors allowed it."""
     UNKNOWN_STAIN = 8
     """Not stained as what the models learned: nothing is restored."""
     UNKNOWN_FOCUS = 16

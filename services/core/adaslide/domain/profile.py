@@ -52,8 +52,8 @@ class Profile:
     and can only reject it. ``restorers`` are tried beside bicubic where a rung is restored, the better is
     kept; with a ``net_reach`` only where bicubic misses a floor, and the one of Dice by no more than that.
     ``agent`` says what to measure first, that of a ladder also what next; None begins in the middle of the
-    ladder. Where ``promotes`` is False nothing cheaper than its proposal is tried. All four are `OTSU` or
-    pinned weights. ``measurement_price`` are the bytes that a measurement must promise an agent of a ladder
+    ladder. Where ``promotes`` is False, which the one-step agent heeds, nothing cheaper than its proposal is
+    tried. Judges are `OTSU` or pinned weights, restorers and agent pinned weights. ``measurement_price`` are the bytes that a measurement must promise an agent of a ladder
     to save: the same for every patch of a slide, since it takes as long on each, and nothing else gives the
     fewest bytes for as many measurements of a slide. An agent that is told the scale takes it for that of 0.5
     micrometres per pixel.
@@ -115,8 +115,8 @@ class Profile:
         return replace(self, floors=replace(self.floors, dice=dice))
 
     def with_lambda(self, lambda_: float | None) -> "Profile":
-        """The profile with another lambda; raises `ProfileInvalid` outside [0, 1], and for profiles
-        whose decisions do not depend on it: a dial that turns nothing would be a lie."""
+        """The profile with another lambda; raises `ProfileInvalid` outside [0, 1], and for profiles that know
+        none."""
         if lambda_ is None:
             return self
         if self.lambda_ is None:

@@ -25,8 +25,8 @@ class Search(Protocol):
 
     @property
     def proposed(self) -> int:
-        """The rung it expects to be right before anything is measured; the ladder's length means the last
-        resort."""
+        """The rung it measures first, of a one-step agent the one it expects to be right; the ladder's length
+        means the last resort."""
         ...
 
     @property

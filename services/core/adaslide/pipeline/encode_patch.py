@@ -1,5 +1,5 @@
-"""One patch: propose, encode, restore, measure, and keep the cheapest rung that holds every floor, or all
-that might be kept where the slide's size decides."""
+"""One patch: propose, encode, restore, measure, and keep the cheapest measured rung that holds every floor,
+or all that might be kept where the slide's size decides."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -29,10 +29,10 @@ from adaslide.ports.segmenter import Segmenter
 EXACT = RungSpec(Rung.EXACT)
 LOSSLESS = RungSpec(Rung.LOSSLESS, Codec.JPEGXL)
 BACKGROUND = RungSpec(Rung.BACKGROUND)
-LEAST_EXACT_SHARE = 0.5
-"""JPEG XL saves about a quarter: payloads below this share of the source's tiles need no comparison."""
 EXACT_SHARE, LOSSLESS_SHARE = 0.75, 0.25
 """About what the last resort takes: of the source's tiles, or of the samples where it has none."""
+LEAST_WHOLE_SHARE = 2 / 3
+"""Payloads below this share of what the last resort takes about need no comparison with it."""
 FILL_TOLERANCE = 3
 """Glass within this many grey levels of the array's fill value is no chunk at all."""
 
@@ -52,7 +52,7 @@ class PatchInput:
     @property
     def whole_bytes(self) -> int:
         """About what it will take if it is kept whole."""
-        if self.source.tiles:
+        if self.source_bytes:
             return round(EXACT_SHARE * self.source_bytes)
         return round(LOSSLESS_SHARE * 3 * self.source.valid_width * self.source.valid_height)
 
@@ -103,7 +103,7 @@ class _Searched:
 class PatchEncoder:
     """Encodes patches under one profile. Picklable: worker processes are sent one.
 
-    ``runtime`` runs the nets; None is the canonical one.
+    ``runtime`` is the name of what runs the nets; None is the canonical one.
     """
 
     profile: Profile
@@ -157,10 +157,10 @@ class PatchEncoder:
 
     def _surveyed(self, patch: PatchInput, measurer: Measurer) -> EncodedPatch:
         length = len(self.profile.ladder)
-        agents = self.agent.search(measurer.original, self.mpp, self.profile, patch.whole_bytes)
-        search = Dial(Ground(agents, length), length, inf)
+        first = self.agent.search(measurer.original, self.mpp, self.profile, patch.whole_bytes)
+        search = Dial(Ground(first, length), length, inf)
         found = self._searched(patch.source, measurer, search)
-        whole = self._shown_exact(patch.source) or self._lossless(patch.source)
+        whole = self._whole(patch.source)
         climbed = [place for place in search.steps if found.tried[place].bytes < len(whole.payload)]
         # As the maps will hold it: what is chosen by must be what is written down.
         points = [(found.tried[p].bytes, float(np.float32(found.measured[p].measured.dice))) for p in climbed]
@@ -199,7 +199,7 @@ class PatchEncoder:
         if source.tiles and not (patch.readable and self.exact.is_sound(source)):
             kept = replace(self._exact(source), fidelity=UNMEASURED)
             seen = source.pixels if patch.readable else kept.pixels
-            outcome = self._result(patch, kept, PatchFlag.CORRUPT)
+            outcome = self._result(patch, kept, PatchFlag.CORRUPT | patch.barred)
             return EncodedPatch(outcome, shrink(seen, FIRST_OVERVIEW))
         if not patch.readable:
             raise SlideCorrupt("a part of the slide can be neither read nor kept as it stands")
@@ -267,13 +267,13 @@ class PatchEncoder:
 
     def _cheaper_whole(self, patch: PatchInput, chosen: _Candidate | None, cost: float) -> _Kept:
         """``chosen``, or the patch kept whole where nothing was or that takes no more bytes than ``cost``."""
-        source = patch.source
-        if chosen and cost < LEAST_EXACT_SHARE * patch.source_bytes:
+        if chosen and cost < LEAST_WHOLE_SHARE * patch.whole_bytes:
             return chosen.kept()
-        exact = self._shown_exact(source)
-        if exact and len(exact.payload) <= cost:
-            return exact
-        return chosen.kept() if chosen else self._lossless(source)
+        whole = self._whole(patch.source)
+        return chosen.kept() if chosen and len(whole.payload) > cost else whole
+
+    def _whole(self, source: PatchSource) -> _Kept:
+        return self._shown_exact(source) or self._lossless(source)
 
     def _shown_exact(self, source: PatchSource) -> _Kept | None:
         """The source's own tiles, None where it has none. Sound ones may still not be what the reader shows:

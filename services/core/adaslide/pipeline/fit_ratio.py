@@ -109,10 +109,11 @@ def _kept(
 
 
 def _why_not(plan: CompressionPlan, surveys: dict[ShardIndex, ShardSurvey], least: int) -> str:
-    """That the package of ``least`` bytes is the smallest, and which floor most patches owe that to."""
+    """That no smaller package than of ``least`` bytes was found, and which floor most patches owe that to."""
     open_to_choice = max(1, sum(int(np.count_nonzero(survey.whole_bytes)) for survey in surveys.values()))
     deciding = Counter(floor for survey in surveys.values() for floor in _deciding(plan, survey))
-    text = f"the floors allow a ratio of {_down(plan.ratio_base / least)} at most, not {plan.target_ratio:g}"
+    greatest = _down(plan.ratio_base / least)
+    text = f"the greatest ratio found under the floors is {greatest}, not {plan.target_ratio:g}"
     if not deciding:
         return f"{text}; no rung is cheaper than those that were kept"
     floor, count = deciding.most_common(1)[0]

@@ -19,7 +19,7 @@ from adaslide.domain.slide import MPP_RANGE, MppOrigin, SlideFacts, SourceLevel,
 from adaslide.pipeline.glass import Colour
 from adaslide.pipeline.guard import Guard
 from adaslide.pipeline.protected import protected_patches
-from adaslide.pipeline.tissue import glass_colour, tissue_fraction, tissue_mask
+from adaslide.pipeline.tissue import Thumbnail, glass_colour, tissue_fraction, tissue_mask
 from adaslide.ports.slides import SlideReader
 
 THUMBNAIL_PER_PATCH = 16
@@ -134,7 +134,7 @@ def plan(
     patch = patch_size(facts)
     longest = max(facts.size.width, facts.size.height)
     side = int(np.clip(longest * THUMBNAIL_PER_PATCH // patch, *THUMBNAIL_SIDES))
-    thumbnail = reader.thumbnail(side)
+    thumbnail = Thumbnail.of(reader.thumbnail(side))
     mask = tissue_mask(thumbnail)
     tissue, glass = tissue_fraction(mask, facts.size, patch), glass_colour(thumbnail, mask)
     grid, everywhere = PatchGrid(facts.size, patch), PatchFlag.NONE

@@ -9,9 +9,11 @@ and tissue from tissue when there is no glass.
 """
 
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image, ImageFilter
 from scipy import ndimage
 
 from adaslide.domain.geometry import PatchGrid, Size
@@ -19,7 +21,7 @@ from adaslide.domain.otsu import otsu_threshold
 from adaslide.domain.pixels import LUMA, Mask, Pixels, Plane
 from adaslide.pipeline.glass import DEFAULT_GLASS, Colour
 
-_MEDIAN = 5
+_MEDIAN = ImageFilter.MedianFilter(5)
 
 # What glass looks like in a thumbnail: bright, hardly coloured, and flat.
 _GLASS_LUMA, _GLASS_CHROMA, _GLASS_GRADIENT = 190.0, 40.0, 3.0
@@ -44,36 +46,51 @@ class _Glass:
     chroma_spread: float
 
 
-def tissue_mask(thumbnail: Pixels) -> Mask:
-    """True on tissue (and on ink and dirt: whatever is not glass); (h, w) as the thumbnail."""
-    luma, chroma = _planes(thumbnail)
+@dataclass(frozen=True, slots=True)
+class Thumbnail:
+    """Luma and chroma (greatest minus least sample) of (h, w, 3) ``pixels``, each after a median blur.
+
+    Chroma stands for saturation: it is saturation times brightness, and unlike saturation does not
+    explode in the dark.
+    """
+
+    pixels: Pixels
+    luma: Plane
+    chroma: Plane
+
+    @classmethod
+    def of(cls, pixels: Pixels) -> Self:
+        return cls(pixels, _blurred(np.rint(pixels @ LUMA)), _blurred(np.ptp(pixels, axis=2)))
+
+
+def tissue_mask(thumbnail: Thumbnail) -> Mask:
+    """True on tissue (and on ink and larger dirt: whatever is not glass); (h, w) as the thumbnail."""
+    luma, chroma = thumbnail.luma, thumbnail.chroma
     glass = _glass(luma, chroma)
     if glass is None:
         return np.ones(luma.shape, np.bool_)
     least, most = _CHROMA_ABOVE_GLASS
     low = glass.chroma + max(least, 4 * glass.chroma_spread)
     high = max(low, glass.chroma + most)
-    otsu = otsu_threshold(chroma) if np.ptp(chroma) > 0 else high
-    coloured = chroma > np.clip(otsu, low, high)
-    darker = np.abs(luma - glass.luma) > max(_LUMA_FROM_GLASS, 4 * glass.luma_spread)
-    mask: Mask = coloured | darker
+    coloured = chroma > np.clip(otsu_threshold(chroma), low, high)
+    unlike = np.abs(luma - glass.luma) > max(_LUMA_FROM_GLASS, 4 * glass.luma_spread)
+    mask: Mask = coloured | unlike
     mask = _without_small(mask, _SPECK)
     return ~_without_small(~mask, _HOLE)
 
 
-def glass_colour(thumbnail: Pixels, mask: Mask) -> Colour:
-    """The colour of this slide's glass: the median of each sample over the pixels away from tissue.
-
-    `DEFAULT_GLASS` where there are none.
+def glass_colour(thumbnail: Thumbnail, mask: Mask) -> Colour:
+    """The colour of this slide's glass: the median of each sample over bright pixels of little colour away
+    from tissue, or beside it where these are few; `DEFAULT_GLASS` where there are none.
     """
-    luma, chroma = _planes(thumbnail)
+    luma, chroma = thumbnail.luma, thumbnail.chroma
     away = ~ndimage.binary_dilation(mask, iterations=2)
     flat = away & (luma > _GLASS_LUMA) & (chroma < _GLASS_CHROMA)
     if flat.mean() < _GLASS_SHARE:
         flat = ~mask & (luma > _GLASS_LUMA)
     if not flat.any():
         return DEFAULT_GLASS
-    red, green, blue = (round(float(sample)) for sample in np.median(thumbnail[flat], axis=0))
+    red, green, blue = (round(float(sample)) for sample in np.median(thumbnail.pixels[flat], axis=0))
     return red, green, blue
 
 
@@ -93,17 +110,9 @@ def tissue_fraction(mask: Mask, size: Size, patch: int) -> npt.NDArray[np.float3
     return np.clip(share, 0, 1).astype(np.float32)
 
 
-def _planes(thumbnail: Pixels) -> tuple[Plane, Plane]:
-    """Luma and chroma (greatest minus least sample), each after a median blur.
-
-    Chroma stands for saturation: it is saturation times brightness, and unlike saturation does not
-    explode in the dark.
-    """
-    luma = np.rint(thumbnail @ LUMA).astype(np.uint8)
-    chroma = np.ptp(thumbnail, axis=2).astype(np.uint8)
-    blurred = (ndimage.median_filter(plane, _MEDIAN, mode="nearest") for plane in (luma, chroma))
-    first, second = (plane.astype(np.float32) for plane in blurred)
-    return first, second
+def _blurred(levels: npt.NDArray[np.uint8] | Plane) -> Plane:
+    blurred = Image.fromarray(levels.astype(np.uint8)).filter(_MEDIAN)
+    return np.asarray(blurred, np.float32)
 
 
 def _glass(luma: Plane, chroma: Plane) -> _Glass | None:
@@ -137,8 +146,9 @@ def _without_small(mask: Mask, area: int) -> Mask:
 
 
 def _interpolated(table: npt.NDArray[np.float64], at: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Rows of ``table`` at fractional indices, linear between them."""
+    """Rows of ``table`` at fractional indices, linear between them, and exact between equal ones: a patch
+    without tissue must have a share of 0."""
     low = np.minimum(at.astype(np.intp), table.shape[0] - 2)
     part = (at - low)[:, None]
-    rows: npt.NDArray[np.float64] = table[low] * (1 - part) + table[low + 1] * part
+    rows: npt.NDArray[np.float64] = table[low] + (table[low + 1] - table[low]) * part
     return rows

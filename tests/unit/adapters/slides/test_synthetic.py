@@ -7,7 +7,7 @@ from adaslide.adapters.slides.openslide import ChildSlideReader
 from adaslide.adapters.slides.synthetic import SyntheticSlide
 from adaslide.domain.geometry import Region, Size
 from adaslide.domain.slide import patch_size
-from adaslide.pipeline.tissue import tissue_mask
+from adaslide.pipeline.tissue import Thumbnail, tissue_mask
 
 
 def test_a_region_looks_the_same_whatever_is_asked(synthetic):
@@ -44,7 +44,7 @@ def test_levels_show_the_same_slide(synthetic):
 def test_has_tissue_glass_faint_tissue_and_ink(texture):
     slide = SyntheticSlide(Size(12000, 12000), 7, texture)
     small = slide.thumbnail(1000)
-    share = tissue_mask(small).mean()
+    share = tissue_mask(Thumbnail.of(small)).mean()
     assert 0.25 < share < 0.6
     chroma = np.ptp(small, axis=2)
     pale = (small.min(axis=2) > 200) & (small.min(axis=2) < 234) & (chroma < 30)
