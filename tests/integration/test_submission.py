@@ -48,7 +48,7 @@ def begun(database, slide, request):
 
 @pytest.fixture
 def ends_after_the_first_question(monkeypatch):
-    """A function that has another transaction do something once the submitter has asked its first question."""
+    """A function that has something done by another transaction after the submitter's first question."""
 
     def arrange(end):
         left = [end]

@@ -124,7 +124,8 @@ def test_a_ratio_beyond_the_floors_says_what_is_possible_and_which_floor_decides
     with pytest.raises(RatioOutOfReach) as error:
         fitted(500)
     told = re.fullmatch(
-        r"the greatest ratio found under the floors is ([\d.]+), not 500; dice 0.85 decides on (\d+)% of the patches",
+        r"the greatest ratio found under the floors is ([\d.]+), not 500; "
+        r"dice 0.85 decides on (\d+)% of the patches",
         error.value.message,
     )
     *_, size, _ = fitted(float(told[1]))

@@ -52,10 +52,11 @@ class Profile:
     and can only reject it. ``restorers`` are tried beside bicubic where a rung is restored, the better is
     kept; with a ``net_reach`` only where bicubic misses a floor, and the one of Dice by no more than that.
     ``agent`` says what to measure first, that of a ladder also what next; None begins in the middle of the
-    ladder. Where ``promotes`` is False, which the one-step agent heeds, nothing cheaper than its proposal is
-    tried. Judges are `OTSU` or pinned weights, restorers and agent pinned weights. ``measurement_price`` are the bytes that a measurement must promise an agent of a ladder
-    to save: the same for every patch of a slide, since it takes as long on each, and nothing else gives the
-    fewest bytes for as many measurements of a slide. An agent that is told the scale takes it for that of 0.5
+    ladder. Where ``promotes`` is False, which the one-step agent heeds, nothing cheaper than its proposal
+    is tried. Judges are `OTSU` or pinned weights, restorers and agent pinned weights.
+    ``measurement_price`` are the bytes that a measurement must promise an agent of a ladder to save: the
+    same for every patch of a slide, since it takes as long on each, and nothing else gives the fewest
+    bytes for as many measurements of a slide. An agent that is told the scale takes it for that of 0.5
     micrometres per pixel.
     ``lambda_`` is the paper's weight of lost information, None where no decision knows it. Under the paper's
     reward it turns nothing; where ``is_dial``, 0 keeps the cheapest rung that holds and more of it buys
