@@ -21,6 +21,7 @@ TRAINED = {
     "cda-ladder-3": ("sr_train.txt",),
     "cda-ladder-4": ("sr_train.txt",),
     "cda-ladder-fast-2": ("sr_train.txt",),
+    "cda-ladder-fast-3": ("sr_train.txt",),
     "cda-resnet18": ("sr_train.txt", "cls_oral_train.txt", "cls_crc_train.txt"),
 }
 CHOOSES_OR_TESTS = {
@@ -31,6 +32,7 @@ CHOOSES_OR_TESTS = {
     "cda-ladder-3": HELD,
     "cda-ladder-4": HELD,
     "cda-ladder-fast-2": HELD,
+    "cda-ladder-fast-3": HELD,
     "cda-resnet18": (*HELD, "cls_oral_val.txt", "cls_oral_test.txt"),
 }
 

@@ -64,6 +64,7 @@ def test_the_agent_is_asked():
         "cda-ladder-3@",
         "cda-ladder-4@",
         "cda-ladder-fast-2@",
+        "cda-ladder-fast-3@",
     ],
 )
 def test_the_agent_of_a_ladder_is_asked(name):

@@ -94,6 +94,7 @@ def test_a_lambda_that_would_turn_nothing_is_refused():
         "archive-fast@4": 0.0,
         "archive-fast@5": 0.0,
         "archive-fast@6": 0.0,
+        "archive-fast@7": 0.0,
         "paper@1": 0.5,
         "paper@2": 0.5,
     }

@@ -31,7 +31,7 @@ def test_the_agent_was_kept_by_rewards_of_the_released_judge_and_enhancer():
     table = weights_named("cda-resnet18").table
     assert table["judge_sha256"] == weights_named("nuclei-unet").digest.hex()
     assert table["restorer_sha256"] == weights_named("fie-compact-x4").digest.hex()
-    judges = dict.fromkeys(("cda-ladder-fast", "cda-ladder-fast-2"), "nuclei-lean")
+    judges = dict.fromkeys(("cda-ladder-fast", "cda-ladder-fast-2", "cda-ladder-fast-3"), "nuclei-lean")
     for agent in ("cda-ladder", "cda-ladder-2", "cda-ladder-3", "cda-ladder-4", *judges):
         judge = weights_named(judges.get(agent, "nuclei-unet"))
         assert weights_named(agent).table["judge_sha256"] == judge.digest.hex()
