@@ -24,7 +24,6 @@ import numpy as np
 import adaslide
 import results_file
 from adaslide import wiring
-from adaslide.domain.errors import MissingMpp
 from adaslide.domain.geometry import Region
 from adaslide.domain.profile import PROFILES as PRESENT
 from jpeg_slide import write_jpeg_slide
@@ -64,11 +63,10 @@ def larger(folder: Path) -> Path:
 
 def compressed(slide: Path, profile: str, out: Path) -> dict[str, Any]:
     """The row of one package."""
+    with wiring.open_slide(slide) as reader:
+        mpp = MPP if reader.facts.mpp is None else None
     start = time.monotonic()
-    try:
-        totals = adaslide.compress(slide, out, profile=profile)
-    except MissingMpp:
-        totals = adaslide.compress(slide, out, profile=profile, mpp=MPP)
+    totals = adaslide.compress(slide, out, profile=profile, mpp=mpp)
     seconds = time.monotonic() - start
     tissue = totals["patches"]["total"] - totals["patches"]["background"]
     return {

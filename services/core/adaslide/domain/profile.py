@@ -122,7 +122,7 @@ class Profile:
         if lambda_ is None:
             return self
         if self.lambda_ is None:
-            raise ProfileInvalid(f"{self.id} knows no lambda: it is steered by its floors")
+            raise ProfileInvalid(f"{self.id} knows no lambda: nothing that it decides depends on one")
         if not 0.0 <= lambda_ <= 1.0:
             raise ProfileInvalid(f"lambda is in [0, 1], not {lambda_}")
         return replace(self, lambda_=lambda_)
