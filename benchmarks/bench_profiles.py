@@ -1,6 +1,6 @@
 """Verified tissue patches a second, bytes and memory of each profile, in one run: `profile_speed`.
 
-    python benchmarks/bench_profiles.py [SLIDE ...]
+python benchmarks/bench_profiles.py [SLIDE ...]
 """
 
 if __name__ == "__main__":
