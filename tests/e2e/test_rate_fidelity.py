@@ -11,6 +11,7 @@ from adaslide.domain.errors import Conflict, InputError
 from adaslide.domain.profile import profile_named
 from adaslide_models.evaluate.rate_fidelity.contest import contest
 from adaslide_models.evaluate.rate_fidelity.contestants import CODECS, contestants
+from adaslide_models.evaluate.rate_fidelity.searches import PRICES
 
 JUDGED_BY_OTSU = replace(profile_named("archive@1"), lambda_=0.0, is_dial=True)
 LAMBDA = 0.2
@@ -74,6 +75,10 @@ def test_ours_are_whole_packages_that_hold_their_floor(document, out):
     for believed in ("image_alone", "published_agent"):
         assert 0 <= document["by_floor"]["0.85"][believed]["below_a_floor"] <= 1
     assert without["dice"]["patches"] > 0
+    by_price = document["by_floor"]["0.85"]["agent_by_price"]
+    assert [row["price"] for row in by_price] == sorted(PRICES)
+    (own,) = (row for row in by_price if row["price"] == JUDGED_BY_OTSU.measurement_price)
+    assert {**document["by_floor"]["0.85"]["agent"], "price": own["price"]} == own
     assert document["advantage"]["uniform_p5"] > 0
 
 

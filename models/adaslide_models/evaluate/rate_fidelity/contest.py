@@ -37,6 +37,7 @@ from adaslide_models.evaluate.rate_fidelity.searches import (
     bisected,
     by_agent,
     by_image_alone,
+    by_price,
     by_published_agent,
 )
 
@@ -180,6 +181,7 @@ def _advantages(cells: list[Cell], table: Table, one: Ours, ours: Settings) -> d
         "oracle_share_of_rungs": _shares(table, best),
         "without_floor": _without(table, floors),
         "agent": by_agent(table, one.profile, ours.mpp, (cell.pixels for cell in cells)),
+        "agent_by_price": by_price(table, one.profile, ours.mpp, [cell.pixels for cell in cells]),
         "bisection": bisected(table, one.profile),
         **_unmeasured(table, one.profile, ours.mpp, [cell.pixels for cell in cells]),
         "paper_bytes": round(float(picked(table.bytes, hybrid).mean())),

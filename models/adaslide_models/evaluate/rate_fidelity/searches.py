@@ -1,6 +1,7 @@
 """What other searches would have ended with, by looking up what was measured of every rung."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,9 @@ from adaslide.domain.search import Bisection, Search, Tried
 from adaslide.pipeline.encode_patch import LOSSLESS_SHARE
 from adaslide_models.evaluate.rate_fidelity.measured import PAPER, Table, ladder_of
 
+PRICES = (250.0, 350.0, 500.0, 700.0, 1000.0)
+"""Bytes that a measurement must promise to save."""
+
 
 def bisected(table: Table, profile: Profile) -> dict[str, Any]:
     """Bisection from the middle of the profile's ladder, as every profile without an agent searches."""
@@ -23,6 +27,12 @@ def bisected(table: Table, profile: Profile) -> dict[str, Any]:
 def by_agent(table: Table, profile: Profile, mpp: float, patches: Iterable[Pixels]) -> dict[str, Any]:
     """The profile's own agent, shown the ``patches`` of the table, of ``mpp`` micrometres per pixel."""
     return searched(table, profile, _begun(profile, mpp, patches))
+
+
+def by_price(table: Table, profile: Profile, mpp: float, patches: Sequence[Pixels]) -> list[dict[str, Any]]:
+    """`by_agent` for each of `PRICES` of a measurement, bytes: how many it makes is the profile's choice."""
+    priced = [replace(profile, measurement_price=price) for price in PRICES]
+    return [{"price": one.measurement_price, **by_agent(table, one, mpp, patches)} for one in priced]
 
 
 def by_image_alone(table: Table, profile: Profile, mpp: float, patches: Iterable[Pixels]) -> dict[str, Any]:
