@@ -95,7 +95,7 @@ MEANINGS: dict[str, Meaning] = {
     "profile-invalid": Meaning(422, "There is no such profile, or it does not allow these settings."),
     "ratio-out-of-reach": Meaning(
         422,
-        "No package of the size that was asked for holds the floors; `detail` names the one that decides.",
+        "No package was found that has the size asked for and holds the floors; `detail` says which decides.",
     ),
     "internal": Meaning(500, "The service failed unexpectedly; its log says where."),
     "package-error": Meaning(500, "A package does not keep its promise. `adaslide verify` says where."),

@@ -127,8 +127,8 @@ class Submitter:
             known = order.known(unit)
             if known is None:
                 active = unit.jobs.active(slide.id, request)  # asked first, as in `submit`
-                made = unit.jobs.restored(slide.id, request) or active
-                known = (made or self._new_job(unit, slide, request, Urgency.ROUTINE, callback_url)).id
+                found = unit.jobs.restored(slide.id, request) or active
+                known = (found or self._new_job(unit, slide, request, Urgency.ROUTINE, callback_url)).id
                 order.remember(unit, known)
             trail.note(job=known)
             return unit.jobs.get(known)
